@@ -1,0 +1,64 @@
+"""Digests over stored bytes: what makes bit rot, edits and swapped documents show.
+
+A sealed body is one JSON object whose first member is its own digest at a fixed place::
+
+    {"h":"<43 characters>",<rest>
+
+The digest is SHA-256 over a context and the bytes of the rest. The context of an entry is the
+digest of the entry before it (the genesis digest of its stream for the first), which makes a chain
+that is bound to one stream of one governor; the context of any other document is its key.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from hashlib import sha256
+from typing import Final
+
+from eventstate.core.documents import Key
+from eventstate.errors import CorruptionError
+
+_HEAD: Final = b'{"h":"'
+_DIGEST_END: Final = len(_HEAD) + 43
+_REST: Final = _DIGEST_END + 2
+_MARK: Final = b'",'
+
+
+def digest(context: bytes, rest: bytes) -> bytes:
+    """43 base64 characters of SHA-256 over context and rest."""
+    return b2a_base64(sha256(context + rest).digest(), newline=False)[:43]
+
+
+def genesis(owner: str, stream: str) -> bytes:
+    """The digest before the first entry of a stream."""
+    return digest(b"eventstate stream 1\0", f"{owner}\0{stream}".encode())
+
+
+def key_context(key: Key) -> bytes:
+    """The context of a document that is no entry."""
+    return f"{key.kind}\0{key.owner}\0{key.id}\0{key.n}\0".encode()
+
+
+def seal(context: bytes, members: bytes) -> tuple[bytes, bytes]:
+    """The sealed body of a non-empty JSON object, and its digest."""
+    rest = members[1:]
+    own = digest(context, rest)
+    return b"".join((_HEAD, own, _MARK, rest)), own
+
+
+def unseal(context: bytes, body: bytes, where: str) -> tuple[bytes, bytes]:
+    """The object's bytes without the digest, and the digest, after checking it.
+
+    Raises:
+        CorruptionError: the bytes do not match their digest in this context.
+    """
+    rest = body[_REST:]
+    own = digest(context, rest)
+    if body[6:49] != own or body[:6] != _HEAD or body[49:51] != _MARK:
+        raise CorruptionError(where=where, problem="its bytes do not match their digest")
+    return b"{" + rest, own
+
+
+def stored_digest(body: bytes) -> bytes:
+    """The digest that a body claims, unchecked."""
+    return body[6:49]

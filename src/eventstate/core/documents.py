@@ -1,0 +1,154 @@
+"""The values that cross the store port: keys, documents, batches and their outcomes.
+
+Keys and operations are named tuples, not dataclasses: several are made for every event.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+HEAD: Final = "head"
+ENTRY: Final = "entry"
+SNAPSHOT: Final = "snapshot"
+COMMAND: Final = "command"
+OUTCOME: Final = "outcome"
+TRANSACTION: Final = "transaction"
+LOCK: Final = "lock"
+LEASE: Final = "lease"
+FENCE: Final = "fence"
+WAIT: Final = "wait"
+CURSOR: Final = "cursor"
+PROJECTION: Final = "projection"
+PIN: Final = "pin"
+SEAL: Final = "seal"
+JOB: Final = "job"
+TASK: Final = "task"
+
+KINDS: Final[frozenset[str]] = frozenset(
+    {HEAD, ENTRY, SNAPSHOT, COMMAND, OUTCOME, TRANSACTION, LOCK, LEASE, FENCE, WAIT, CURSOR, PROJECTION, PIN, SEAL, JOB, TASK}
+)
+NUMBERED: Final[frozenset[str]] = frozenset({ENTRY, SNAPSHOT, FENCE, SEAL, TASK})
+"""Kinds whose keys carry a number ``n``; all others have ``n == 0``."""
+
+Revision: TypeAlias = str
+"""Opaque; compared for equality only; never the same for two contents of one key."""
+
+
+class Key(NamedTuple):
+    """Where a document lives.
+
+    ``owner`` is a governor (or a job), ``id`` a state id, resource or name, ``n`` a version or
+    number for the kinds in `NUMBERED`. Parts are the caller's own text: each store encodes them.
+    """
+
+    kind: str
+    owner: str
+    id: str
+    n: int = 0
+
+    def __str__(self) -> str:
+        number = f":{self.n}" if self.kind in NUMBERED else ""
+        return f"{self.kind} {self.owner}/{self.id}{number}"
+
+
+class Require(enum.Enum):
+    """Preconditions that name no revision."""
+
+    ABSENT = "absent"
+    EXISTS = "exists"
+    ANY = "any"
+
+
+Precondition: TypeAlias = "Require | Revision"
+
+
+class Put(NamedTuple):
+    """Write the whole document if ``when`` holds."""
+
+    key: Key
+    body: bytes
+    when: Precondition
+
+
+class Delete(NamedTuple):
+    """Remove the document if ``when`` holds; removing an absent one under ANY does nothing."""
+
+    key: Key
+    when: Precondition
+
+
+class Check(NamedTuple):
+    """Write nothing; the batch is refused unless ``when`` holds at its commit."""
+
+    key: Key
+    when: Precondition
+
+
+Operation: TypeAlias = Put | Delete | Check
+
+
+class Batch(NamedTuple):
+    """Operations applied together or not at all; at most one per key.
+
+    ``token`` names this batch for ever: a resend carries the same token and the same bytes.
+    Every body in it contains the token, so that no write leaves a document as it was.
+    """
+
+    token: str
+    operations: Sequence[Operation]
+
+
+class Document(NamedTuple):
+    """A stored document. ``written_at`` is the store's clock in microseconds."""
+
+    key: Key
+    body: bytes
+    revision: Revision
+    written_at: int
+
+
+class Fetched(NamedTuple):
+    """Answer to a get: absent keys are missing from ``documents``. Not a snapshot across keys."""
+
+    documents: Mapping[Key, Document]
+    read_at: int
+
+
+class Page(NamedTuple):
+    """Answer to a scan. ``next`` is the key to pass as ``after`` for the following page, or None at the end."""
+
+    documents: Sequence[Document]
+    next: Key | None
+    read_at: int
+
+
+class FeedPage(NamedTuple):
+    """Entries in feed order and the position to go on from (equal to ``after`` where nothing is new)."""
+
+    entries: Sequence[tuple[int, Document]]
+    position: int
+
+
+class Committed(NamedTuple):
+    """The batch is applied and durable. ``position`` is that of its last entry where the store has an order."""
+
+    revisions: Mapping[Key, Revision]
+    at: int
+    position: int | None = None
+
+
+class Refused(NamedTuple):
+    """Nothing was applied: these preconditions did not hold (None where the store can't tell which)."""
+
+    keys: frozenset[Key] | None
+
+
+class Unknown(NamedTuple):
+    """No answer: the batch may be applied, may not be, or may still be. ``cause`` is for the message only."""
+
+    cause: str
+
+
+CommitResult: TypeAlias = Committed | Refused | Unknown

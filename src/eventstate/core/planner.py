@@ -1,0 +1,149 @@
+"""From tips and events to one batch: the heart of every append.
+
+The create of an entry alone is no compare-and-swap: an expected version inside another's entry,
+beyond the tip or below a pruned range would succeed. So the head carries it: its revision must be
+the one the append was planned from (absent for a stream that never existed), and the entry's
+absence is only a second guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from eventstate.core.documents import Batch, Check, Delete, Operation, Put, Require
+from eventstate.core.format import (
+    DELETED,
+    REOPENED,
+    Image,
+    NewEvent,
+    Tip,
+    encode_entry,
+    encode_head,
+    encode_snapshot,
+    entry_key,
+    snapshot_key,
+)
+from eventstate.core.snapshots import SnapshotPolicy
+from eventstate.errors import InvalidInputError, StateDeletedError
+
+HEAD_STATE_BYTES = 64 * 1024
+"""A larger state is left out of the head; loading then takes the newest snapshot and the tail."""
+
+
+class Append(NamedTuple):
+    """Events for one stream, and the state they lead to (None: unknown to the writer)."""
+
+    tip: Tip
+    events: Sequence[NewEvent]
+    image: Image | None
+    metadata: Mapping[str, Any]
+    policy: SnapshotPolicy
+    reopen: bool = False
+    snapshot: bool = False
+
+
+class Plan(NamedTuple):
+    """A batch, and the tips that hold once it is committed (their revisions come with the answer)."""
+
+    batch: Batch
+    tips: tuple[Tip, ...]
+
+
+def plan_appends(
+    appends: Sequence[Append], *, token: str, now: int, node: str, extra: Sequence[Operation] = ()
+) -> Plan:
+    """One batch for appends to different streams, together with further operations.
+
+    Raises:
+        StateDeletedError: a stream is deleted and the append does not reopen it.
+        InvalidInputError: no events, or two appends to one stream.
+    """
+    operations: list[Operation] = []
+    tips: list[Tip] = []
+    for append in appends:
+        tips.append(_plan_one(append, operations, token, now, node))
+    if len({tip.id for tip in tips}) != len(tips):
+        raise InvalidInputError("two appends of one call name the same stream: put their events into one")
+    operations.extend(extra)
+    return Plan(Batch(token, tuple(operations)), tuple(tips))
+
+
+def _plan_one(append: Append, operations: list[Operation], token: str, now: int, node: str) -> Tip:
+    tip = append.tip
+    if not append.events:
+        raise InvalidInputError(f"no events to append to {tip.id!r}: pass at least one")
+    events = _reopened(append) if tip.deleted else append.events
+    at = max(tip.at, now)
+    clock = {**tip.clock, node: tip.clock.get(node, 0) + 1}
+    body, digest = encode_entry(tip, events, token=token, at=at, clock=clock, metadata=append.metadata)
+    version = tip.version + len(events)
+    after = replace(
+        tip,
+        revision=None,
+        version=version,
+        digest=digest,
+        at=at,
+        clock=clock,
+        last=version,
+        deleted=events[-1].type == DELETED,
+        incarnation=tip.incarnation + 1 if tip.deleted else tip.incarnation,
+    )
+    operations.append(Put(entry_key(tip, version), body, Require.ABSENT))
+    image = append.image
+    if image is not None and image.state is not None and not after.deleted:
+        if append.snapshot or append.policy.due(tip.version, version):
+            after = _with_snapshot(after, image, append.policy, operations, token)
+        if len(image.state) > HEAD_STATE_BYTES:
+            image = image._replace(state=None)
+    head = encode_head(
+        after, None if after.deleted else image, token=token, action=events[-1].type, metadata=append.metadata
+    )
+    operations.append(Put(tip.key, head, Require.ABSENT if tip.revision is None else tip.revision))
+    return after
+
+
+def _reopened(append: Append) -> Sequence[NewEvent]:
+    if not append.reopen:
+        raise StateDeletedError(state_id=append.tip.id, version=append.tip.version)
+    return (NewEvent(REOPENED), *append.events)
+
+
+def _with_snapshot(tip: Tip, image: Image, policy: SnapshotPolicy, operations: list[Operation], token: str) -> Tip:
+    kept, dropped = policy.split((*tip.snapshots, tip.version))
+    body = encode_snapshot(tip, image, token=token)
+    operations.append(Put(snapshot_key(tip.owner, tip.id, tip.version), body, Require.ANY))
+    operations.extend(Delete(snapshot_key(tip.owner, tip.id, version), Require.ANY) for version in dropped)
+    return replace(tip, snapshots=kept)
+
+
+def plan_snapshot(
+    tip: Tip, image: Image, action: str, metadata: Mapping[str, Any], policy: SnapshotPolicy, *, token: str
+) -> Plan:
+    """A batch that writes a snapshot of the state at ``tip`` and lists it in the head; the version stays.
+
+    It checks that the entry it belongs to exists, and replaces the head only at the tip's revision.
+    """
+    assert tip.revision is not None
+    operations: list[Operation] = [Check(entry_key(tip, tip.last), Require.EXISTS)]
+    after = _with_snapshot(tip, image, policy, operations, token)
+    kept = image._replace(state=None) if image.state is not None and len(image.state) > HEAD_STATE_BYTES else image
+    operations.append(
+        Put(tip.key, encode_head(after, kept, token=token, action=action, metadata=metadata), tip.revision)
+    )
+    return Plan(Batch(token, tuple(operations)), (replace(after, revision=None),))
+
+
+def plan_head(
+    tip: Tip, image: Image | None, action: str, metadata: Mapping[str, Any], *, token: str
+) -> Plan:
+    """A batch that rewrites the head alone: same version, new revision.
+
+    Repair, a changed fold and the killing of a commit in flight (core.settlement) use it.
+    """
+    if image is not None and image.state is not None and len(image.state) > HEAD_STATE_BYTES:
+        image = image._replace(state=None)
+    body = encode_head(tip, image, token=token, action=action, metadata=metadata)
+    when = Require.ABSENT if tip.revision is None else tip.revision
+    return Plan(Batch(token, (Put(tip.key, body, when),)), (replace(tip, revision=None),))

@@ -1,0 +1,114 @@
+"""How the fate of a commit is found out when its answer is missing.
+
+Every rule here exists because the shorter one loses an event or writes it twice:
+
+1. A commit that was answered is final. A refusal is final only for the only copy ever sent: on a
+   resend the first copy may be what stands in the way. Reading alone never settles: what is absent
+   may still land, and another's document says nothing.
+2. Resend the identical batch until it is answered. After a refusal read the head, then the entry,
+   then the base, in this order. Our token in the entry: committed. The head moved on and no entry of
+   ours above the base: never to be, since revisions do not repeat. The base at or above our version:
+   what would prove it is pruned.
+3. To kill a batch that may still be in flight, move its head: same version, new revision, on the
+   condition that the head is still where the batch needs it.
+4. A batch without an entry writes an outcome document; creating that as aborted kills the batch.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, unquote
+
+from eventstate.core.documents import ENTRY, HEAD, OUTCOME, Batch, Key, Precondition, Put, Require
+from eventstate.errors import InvalidInputError
+
+COMMITTED_OUTCOME: Final = "committed"
+ABORTED_OUTCOME: Final = "aborted"
+
+
+class Verdict(enum.Enum):
+    """What the documents read after a refusal say about a batch."""
+
+    COMMITTED = "committed"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    OPEN = "open"
+    """It may still land: kill it before calling it refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """Where to look for the fate of a batch with an entry: its first stream."""
+
+    owner: str
+    stream: str
+    version: int
+    needs: Precondition
+
+    @property
+    def head(self) -> Key:
+        return Key(HEAD, self.owner, self.stream)
+
+    @property
+    def entry(self) -> Key:
+        return Key(ENTRY, self.owner, self.stream, self.version)
+
+
+def witness_of(batch: Batch) -> Witness | None:
+    """The first stream of a batch, or None for a batch without an entry."""
+    for operation in batch.operations:
+        if isinstance(operation, Put) and operation.key.kind == ENTRY:
+            key = operation.key
+            head = Key(HEAD, key.owner, key.id)
+            needs = next(op.when for op in batch.operations if op.key == head)
+            return Witness(owner=key.owner, stream=key.id, version=key.n, needs=needs)
+    return None
+
+
+def judge_entry(
+    witness: Witness, token: str, *, head_revision: str | None, entry_token: str | None, base_version: int
+) -> Verdict:
+    """What a head, then an entry, then a base read in this order say about the batch of ``token``."""
+    if entry_token == token:
+        return Verdict.COMMITTED
+    if base_version >= witness.version:
+        return Verdict.EXPIRED
+    needed = None if witness.needs is Require.ABSENT else witness.needs
+    if head_revision != needed:
+        return Verdict.DEAD
+    return Verdict.OPEN
+
+
+def outcome_key(owner: str, token: str) -> Key:
+    """Where a batch without an entry leaves its outcome."""
+    return Key(OUTCOME, owner, token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRef:
+    """A commit token as callers see it: the batch's id, and where its entry would be."""
+
+    id: str
+    owner: str
+    stream: str
+    version: int
+    minted: int
+
+    def __str__(self) -> str:
+        parts = (self.id, self.owner, self.stream, str(self.version), str(self.minted))
+        return "es1:" + ":".join(quote(part, safe="") for part in parts)
+
+    @classmethod
+    def parse(cls, text: str) -> TokenRef:
+        """Read a token back from its text.
+
+        Raises:
+            InvalidInputError: not the text of a token.
+        """
+        parts = text.split(":")
+        if len(parts) != 6 or parts[0] != "es1" or not (parts[4].isdigit() and parts[5].isdigit()):
+            raise InvalidInputError(f"{text!r} is no commit token: pass the token of a CommitUnknownError")
+        token, owner, stream = (unquote(part) for part in parts[1:4])
+        return cls(id=token, owner=owner, stream=stream, version=int(parts[4]), minted=int(parts[5]))

@@ -1,0 +1,391 @@
+"""Every error this library raises, in one tree.
+
+    EventStateError
+    ├── InvalidInputError                 the caller's input; nothing was sent
+    │   ├── InvalidIdError
+    │   ├── EncodingError
+    │   ├── DocumentTooLargeError
+    │   ├── ConfigurationError
+    │   └── UnknownEventError
+    ├── IllegalTransitionError            the machine's declaration forbids it
+    ├── NotFoundError
+    │   ├── StateNotFoundError
+    │   ├── VersionNotFoundError
+    │   └── StateDeletedError
+    ├── ConflictError                     someone else was faster; nothing was written
+    │   ├── VersionConflictError
+    │   ├── TransactionConflictError
+    │   └── IdempotencyMismatchError
+    ├── OutcomeError                      a commit whose fate needs words
+    │   ├── CommitUnknownError
+    │   └── TokenExpiredError
+    ├── StoreError
+    │   ├── StoreUnavailableError
+    │   ├── StorageFullError
+    │   ├── StoreReadOnlyError
+    │   ├── StorePermissionError
+    │   ├── StoreClosedError
+    │   ├── StoreForkedError
+    │   ├── NotADatabaseError
+    │   ├── FormatError
+    │   └── NotSupportedError
+    └── CorruptionError                   stored bytes are not what was written
+        ├── UpcastError
+        └── SchemaNewerError
+
+Each class says when it happens and what to do. Attributes are typed and keyword-only, errors
+can be pickled, and errors of drivers never leave a store unmapped. An exception raised by the
+caller's own code (evolve, decide, upcasters) passes unchanged unless a class here says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CommitUnknownError",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptionError",
+    "DocumentTooLargeError",
+    "EncodingError",
+    "EventStateError",
+    "FormatError",
+    "IdempotencyMismatchError",
+    "IllegalTransitionError",
+    "InvalidIdError",
+    "InvalidInputError",
+    "NotADatabaseError",
+    "NotFoundError",
+    "NotSupportedError",
+    "OutcomeError",
+    "SchemaNewerError",
+    "StateDeletedError",
+    "StateNotFoundError",
+    "StorageFullError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreForkedError",
+    "StorePermissionError",
+    "StoreReadOnlyError",
+    "StoreUnavailableError",
+    "TokenExpiredError",
+    "TransactionConflictError",
+    "UnknownEventError",
+    "UpcastError",
+    "VersionConflictError",
+    "VersionNotFoundError",
+]
+
+
+def _restore(cls: type[EventStateError], args: tuple[Any, ...], fields: dict[str, Any]) -> EventStateError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class EventStateError(Exception):
+    """The root: catch it to catch everything this library raises itself.
+
+    Attributes:
+        is_transient: True where trying the same call again may succeed without a change.
+        suggested_backoff: seconds to wait before the first retry; 0 where none is needed.
+    """
+
+    is_transient: bool = False
+    suggested_backoff: float = 0.0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+class InvalidInputError(EventStateError, ValueError):
+    """The arguments can't be used. Nothing was sent or written; correct the call."""
+
+
+class InvalidIdError(InvalidInputError):
+    """A governor, machine or state id breaks the rules for ids. The message names the rule."""
+
+    def __init__(self, *, what: str, value: object, rule: str) -> None:
+        self.what = what
+        self.value = value
+        self.rule = rule
+        shown = repr(value)
+        super().__init__(f"{what} {shown[:80] + '…' if len(shown) > 80 else shown} can't be used: {rule}")
+
+
+class EncodingError(InvalidInputError):
+    """A value has no exact JSON form (NaN, lone surrogate, huge int, too deep, unknown type).
+
+    ``path`` says where in the value, as in ``$.lines[2].price``. Convert it before the call.
+    """
+
+    def __init__(self, *, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"value at {path} can't be stored: {problem}")
+
+
+class DocumentTooLargeError(InvalidInputError):
+    """A document or a batch is above the store's limit. Split the batch or store less."""
+
+    def __init__(self, *, what: str, size: int, limit: int) -> None:
+        self.what = what
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"{what} has {size:,} bytes, the limit is {limit:,}: split it, or keep large values"
+            " elsewhere and store a reference"
+        )
+
+
+class ConfigurationError(InvalidInputError):
+    """An option, URL or declaration contradicts itself or another. The message names it."""
+
+
+class UnknownEventError(InvalidInputError):
+    """An event of a type that the machine does not declare. Add the type, or an upcaster for it."""
+
+    def __init__(self, *, machine: str, event_type: str, known: tuple[str, ...], where: str = "") -> None:
+        self.machine = machine
+        self.event_type = event_type
+        self.known = known
+        self.where = where
+        place = f" at {where}" if where else ""
+        super().__init__(
+            f"machine {machine!r} knows no event {event_type!r}{place}; it declares {', '.join(known) or 'none'}."
+            " Add the type to evolve's annotation or to Machine(events=...)"
+        )
+
+
+class IllegalTransitionError(EventStateError):
+    """The machine's declared transitions forbid this action in this state. Nothing was written."""
+
+    def __init__(self, *, machine: str, state: str, action: str, legal: tuple[str, ...], target: str | None = None) -> None:
+        self.machine = machine
+        self.state = state
+        self.action = action
+        self.legal = legal
+        self.target = target
+        if target is None:
+            text = f"{machine} in state {state!r} does not allow {action!r}; legal here: {', '.join(legal) or 'nothing'}"
+        else:
+            text = (
+                f"{machine}: {action!r} in state {state!r} led to {target!r}, which the declared"
+                f" transitions do not allow; correct evolve or the declaration"
+            )
+        super().__init__(text)
+
+
+class NotFoundError(EventStateError, LookupError):
+    """What was asked for does not exist."""
+
+
+class StateNotFoundError(NotFoundError):
+    """The stream has no event. Check the id and the governor, or create it with ``expected=0``."""
+
+    def __init__(self, *, governor: str, state_id: str, detail: str = "") -> None:
+        self.governor = governor
+        self.state_id = state_id
+        super().__init__(f"governor {governor!r} has no state {state_id!r}{': ' + detail if detail else ''}")
+
+
+class VersionNotFoundError(NotFoundError):
+    """The stream exists, but not at this version or time (beyond the tip, or pruned away)."""
+
+    def __init__(self, *, state_id: str, asked: str, first: int, last: int) -> None:
+        self.state_id = state_id
+        self.asked = asked
+        self.first = first
+        self.last = last
+        super().__init__(f"{state_id!r} has no {asked}: versions {first} to {last} can be rebuilt")
+
+
+class StateDeletedError(NotFoundError):
+    """The stream was deleted. Start it again by name with ``reopen=True``; its versions go on."""
+
+    def __init__(self, *, state_id: str, version: int) -> None:
+        self.state_id = state_id
+        self.version = version
+        super().__init__(
+            f"{state_id!r} was deleted at version {version}; pass reopen=True to begin a new incarnation"
+        )
+
+
+class ConflictError(EventStateError):
+    """Somebody else's commit came first. Nothing of this call was written: read again and decide."""
+
+    is_transient = True
+    suggested_backoff = 0.01
+
+
+class VersionConflictError(ConflictError):
+    """The stream is not at the expected version. ``actual`` is where it is."""
+
+    def __init__(self, *, stream: str, expected: int, actual: int) -> None:
+        self.stream = stream
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"{stream!r} is at version {actual}, not {expected}: load it again, or use execute(), which does"
+        )
+
+
+class TransactionConflictError(ConflictError):
+    """A document read or checked by this commit has changed."""
+
+    def __init__(self, *, keys: tuple[str, ...] = (), detail: str = "") -> None:
+        self.keys = keys
+        named = ", ".join(keys) or "a document"
+        super().__init__(f"{named} changed before the commit{': ' + detail if detail else ''}; read again and retry")
+
+
+class IdempotencyMismatchError(ConflictError):
+    """The idempotency key was already used for another command. Use a new key for a new command."""
+
+    is_transient = False
+
+    def __init__(self, *, key: str) -> None:
+        self.key = key
+        super().__init__(f"idempotency key {key!r} was used before with other arguments; nothing was written")
+
+
+class OutcomeError(EventStateError):
+    """A commit about which success or failure can't simply be said."""
+
+
+class CommitUnknownError(OutcomeError):
+    """The store did not answer and the outcome could not be settled in time.
+
+    The commit may be applied or not, now or in a moment. Do not repeat it as a new one: call
+    again with the same ``idempotency_key``, or settle it with ``token``.
+    """
+
+    is_transient = True
+    suggested_backoff = 1.0
+
+    def __init__(self, *, token: str, detail: str = "") -> None:
+        self.token = token
+        super().__init__(
+            f"the outcome of commit {token} is unknown{': ' + detail if detail else ''}; settle it with this"
+            " token or repeat the call with the same idempotency key"
+        )
+
+
+class TokenExpiredError(OutcomeError):
+    """What would prove this commit's outcome has been pruned. Nothing was written by this call."""
+
+    def __init__(self, *, token: str, detail: str = "") -> None:
+        self.token = token
+        super().__init__(
+            f"commit {token} can't be settled any more{': ' + detail if detail else ''}; look at the state itself"
+        )
+
+
+class StoreError(EventStateError):
+    """The store can't do its work. Nothing of the failed call was written."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer in time, or refused for now. Nothing was written; try again later."""
+
+    is_transient = True
+    suggested_backoff = 0.5
+
+    def __init__(self, *, store: str, detail: str) -> None:
+        self.store = store
+        self.detail = detail
+        super().__init__(f"{store} is unavailable: {detail}")
+
+
+class StorageFullError(StoreError):
+    """No space is left. Reads still work; free space, then try again."""
+
+    def __init__(self, *, store: str, detail: str) -> None:
+        self.store = store
+        super().__init__(f"{store} has no space left ({detail}): nothing was written; free space and try again")
+
+
+class StoreReadOnlyError(StoreError):
+    """The store was opened read-only, or its file or file system can't be written."""
+
+    def __init__(self, *, store: str, detail: str) -> None:
+        self.store = store
+        super().__init__(f"{store} is read-only: {detail}")
+
+
+class StorePermissionError(StoreError):
+    """The operating system or the service refuses access. Correct the rights or the credentials."""
+
+    def __init__(self, *, store: str, detail: str) -> None:
+        self.store = store
+        super().__init__(f"no permission for {store}: {detail}")
+
+
+class StoreClosedError(StoreError):
+    """The store was closed before this call. Open a new one."""
+
+    def __init__(self, *, store: str) -> None:
+        self.store = store
+        super().__init__(f"{store} is closed; open it again with open_store")
+
+
+class StoreForkedError(StoreError):
+    """The process forked after the store was opened. Open a new store in the child."""
+
+    def __init__(self, *, store: str) -> None:
+        self.store = store
+        super().__init__(f"{store} was opened before a fork and can't be used in the child; open it again here")
+
+
+class NotADatabaseError(StoreError):
+    """The file exists but is not an eventstate store. Check the path; nothing was changed."""
+
+    def __init__(self, *, store: str, detail: str) -> None:
+        self.store = store
+        super().__init__(f"{store} is not an eventstate store: {detail}")
+
+
+class FormatError(StoreError):
+    """The store was written in a format this version does not read. Upgrade the library."""
+
+    def __init__(self, *, store: str, found: int, supported: int) -> None:
+        self.store = store
+        self.found = found
+        self.supported = supported
+        super().__init__(f"{store} has format {found}, this version reads up to {supported}: upgrade eventstate")
+
+
+class NotSupportedError(StoreError):
+    """This backend does not have the capability. ``store.capabilities`` tells beforehand."""
+
+    def __init__(self, *, store: str, capability: str, detail: str = "") -> None:
+        self.store = store
+        self.capability = capability
+        super().__init__(f"{store} does not support {capability}{': ' + detail if detail else ''}")
+
+
+class CorruptionError(EventStateError):
+    """Stored bytes are not what was written. ``where`` names the document.
+
+    Nothing was served from it. Run ``eventstate verify``, then rebuild or restore a backup.
+    """
+
+    def __init__(self, *, where: str, problem: str) -> None:
+        self.where = where
+        self.problem = problem
+        super().__init__(f"{where} is corrupt: {problem}; run 'eventstate verify'")
+
+
+class UpcastError(CorruptionError):
+    """An upcaster failed on a stored event or state. The stored bytes are untouched; fix the upcaster."""
+
+
+class SchemaNewerError(CorruptionError):
+    """A stored event or state has a newer schema than this code declares. Upgrade the code."""
+
+    def __init__(self, *, where: str, found: int, supported: int) -> None:
+        super().__init__(where=where, problem=f"schema {found} is newer than {supported}, the newest this code knows")
+        self.found = found
+        self.supported = supported

@@ -1,0 +1,1 @@
+"""Streams of events with their heads and snapshots."""

@@ -1,0 +1,130 @@
+"""Reading what happened: single events, transitions with the states around them, versions by time."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from eventstate.core.chain import genesis, stored_digest
+from eventstate.core.documents import ENTRY, Key
+from eventstate.core.fold import Fold
+from eventstate.core.format import DELETED, StoredEvent, Tip
+from eventstate.errors import ConfigurationError, CorruptionError
+from eventstate.log.reading import PAGE, Start, StreamReader, chained, event_in
+from eventstate.stores.base import Store
+
+
+class Step(NamedTuple):
+    """An event and the states around it; ``rebuilt`` is False where no rules for the states are at hand."""
+
+    event: StoredEvent
+    before: Any
+    after: Any
+    rebuilt: bool
+
+
+class HistoryReader:
+    """Reads the events of one governor's streams."""
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store = store
+        self._owner = owner
+
+    async def event(self, tip: Tip, version: int) -> StoredEvent:
+        """The event of a version, from its own entry."""
+        after = Key(ENTRY, self._owner, tip.id, version - 1)
+        page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=1)
+        if not page.documents:
+            raise CorruptionError(where=f"event {self._owner}/{tip.id} version {version}", problem="it is missing")
+        return event_in(page.documents[0], version)
+
+    async def transitions(self, tip: Tip, fold: Fold, reader: StreamReader, first: int, last: int) -> list[Step]:
+        """The events of versions ``first`` to ``last``, with the states before and after each."""
+        state, rebuilt = None, True
+        base = tip.base.version if tip.base else 0
+        try:
+            if first - 1 > base:
+                state = (await reader.rebuild(tip, fold, first - 1)).state
+            elif base:
+                state = (await reader.rebuild(tip, fold, base)).state
+            else:
+                state = fold.initial()
+        except ConfigurationError:
+            rebuilt = False
+        steps: list[Step] = []
+        for event in await self._events(tip, first, last):
+            before = fold.load(orjson.loads(fold.dump(state)), fold.schema, tip.id) if state is not None else None
+            if rebuilt:
+                try:
+                    state = fold.step(state, event, f"event {self._owner}/{tip.id} version {event.version}")
+                except ConfigurationError:
+                    rebuilt, state = False, None
+            from_state = before if event.version > 1 else None
+            steps.append(Step(event, from_state, None if event.type == DELETED else _copied(fold, state, tip), rebuilt))
+        return steps
+
+    async def _events(self, tip: Tip, first: int, last: int) -> list[StoredEvent]:
+        """Events of a range, chain-checked from the entry before it."""
+        start = await self._start_before(tip, first)
+        events: list[StoredEvent] = []
+        version, digest = start.version, start.digest
+        while True:
+            after = Key(ENTRY, self._owner, tip.id, version)
+            page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=min(PAGE, last - version))
+            entries = chained(page.documents, version, digest)
+            for entry in entries:
+                events.extend(event for event in entry.each() if first <= event.version <= last)
+            if not entries:
+                where = f"event {self._owner}/{tip.id} version {version + 1}"
+                raise CorruptionError(where=where, problem="the entry is missing")
+            version, digest = entries[-1].version, entries[-1].digest
+            if version >= last:
+                return events
+
+    async def _start_before(self, tip: Tip, first: int) -> Start:
+        """A boundary at or below ``first - 1`` whose digest is known without reading all before it."""
+        candidates = [n for n in tip.snapshots if n < first]
+        if candidates:
+            key = Key(ENTRY, self._owner, tip.id, candidates[-1])
+            document = (await self._store.get([key])).documents.get(key)
+            if document is not None:
+                return Start(None, candidates[-1], stored_digest(document.body))
+        if tip.base is not None:
+            return Start(None, tip.base.version, tip.base.digest)
+        return Start(None, 0, genesis(tip.owner, tip.id))
+
+
+class TimeReader:
+    """Finds versions by time."""
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store = store
+        self._owner = owner
+
+    async def version_at(self, tip: Tip, at: int) -> int | None:
+        """The last version, in stream order, that had happened by ``at``; None if none had.
+
+        An event happened at its ``occurred_at``, or else when it was recorded. Occurrence need not
+        follow stream order, so all events are looked at.
+        """
+        found: int | None = None
+        version = tip.base.version if tip.base else 0
+        digest = tip.base.digest if tip.base else genesis(tip.owner, tip.id)
+        while version < tip.version:
+            after = Key(ENTRY, self._owner, tip.id, version)
+            page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=PAGE)
+            entries = chained(page.documents, version, digest)
+            if not entries:
+                where = f"event {self._owner}/{tip.id} version {version + 1}"
+                raise CorruptionError(where=where, problem="the entry is missing")
+            for entry in entries:
+                for event in entry.each():
+                    if event.metadata.get("occ", event.at) <= at:
+                        found = event.version
+            version, digest = entries[-1].version, entries[-1].digest
+        return found
+
+
+def _copied(fold: Fold, state: Any, tip: Tip) -> Any:
+    return None if state is None else fold.load(orjson.loads(fold.dump(state)), fold.schema, tip.id)

@@ -1,0 +1,199 @@
+"""Proving a governor's streams intact: chains, heads, snapshots, and states against replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eventstate.core.chain import genesis
+from eventstate.core.documents import ENTRY, HEAD, Document, Key
+from eventstate.core.fold import Fold
+from eventstate.core.format import NO_STATE, Entry, decode_entry, decode_head, decode_snapshot, snapshot_key
+from eventstate.errors import ConfigurationError, CorruptionError, EventStateError
+from eventstate.log.reading import usable
+from eventstate.stores.base import Store
+
+FoldOf = Callable[[str], Fold]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not as it was written."""
+
+    state_id: str
+    where: str
+    problem: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ConsistencyReport:
+    """What a verification saw. ``findings`` come in id order, the first bad entry of each stream first."""
+
+    total_streams: int = 0
+    total_events: int = 0
+    total_snapshots: int = 0
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    @property
+    def is_consistent(self) -> bool:
+        return not self.findings
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """The entries of one stream as far as they have been read."""
+
+    id: str
+    head: Document | None
+    version: int
+    digest: bytes
+    fold: Fold
+    state: Any = None
+    folding: bool = True
+    at: int = 0
+    digests: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    states: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    snapshots: tuple[int, ...] = ()
+
+
+class Verifier:
+    """Verifies the streams of one governor, a page at a time."""
+
+    def __init__(self, store: Store, owner: str, fold_of: FoldOf) -> None:
+        self._store = store
+        self._owner = owner
+        self._fold_of = fold_of
+
+    async def page(self, after: str, report: ConsistencyReport, limit: int = 100) -> str | None:
+        """Verify the streams after an id, adding to ``report``; the id to go on from, or None at the end."""
+        start = Key(HEAD, self._owner, after) if after else None
+        heads = await self._store.scan(HEAD, self._owner, after=start, limit=limit)
+        known = {document.key.id: document for document in heads.documents}
+        last = heads.documents[-1].key.id if heads.next is not None else None
+        for id in sorted({*known, *await self._streams_with_entries(after, last)}):
+            await self.stream(id, known.get(id), report)
+        return last
+
+    async def _streams_with_entries(self, after: str, last: str | None) -> Sequence[str]:
+        """Ids that have entries, whether or not they have a head."""
+        found: list[str] = []
+        position = after
+        while True:
+            # One step per stream: jump over all versions of the one just seen.
+            beyond = Key(ENTRY, self._owner, position, 10**12) if position else None
+            page = await self._store.scan(ENTRY, self._owner, after=beyond, limit=1)
+            if not page.documents or (last is not None and page.documents[0].key.id > last):
+                return found
+            position = page.documents[0].key.id
+            found.append(position)
+
+    async def stream(self, id: str, head: Document | None, report: ConsistencyReport) -> None:
+        """Verify one stream, adding to ``report``."""
+        report.total_streams += 1
+        walk = _Walk(id=id, head=head, version=0, digest=genesis(self._owner, id), fold=self._fold_of(id))
+        try:
+            await self._begin(walk)
+            await self._entries(walk, report)
+            self._check_head(walk)
+            await self._check_snapshots(walk, report)
+        except CorruptionError as error:
+            report.findings.append(Finding(state_id=id, where=error.where, problem=error.problem))
+
+    async def _begin(self, walk: _Walk) -> None:
+        if walk.head is None:
+            return
+        try:
+            tip = decode_head(walk.head)[0].tip
+        except CorruptionError:
+            return  # reported once its entries have been read
+        walk.snapshots = tip.snapshots
+        if tip.base is not None:
+            walk.version, walk.digest = tip.base
+            await self._begin_at_base(walk, tip.base.version)
+        else:
+            walk.state = walk.fold.initial()
+
+    async def _begin_at_base(self, walk: _Walk, version: int) -> None:
+        key = snapshot_key(self._owner, walk.id, version)
+        document = (await self._store.get([key])).documents.get(key)
+        if document is None:
+            walk.folding = False
+            return
+        snapshot, plain = decode_snapshot(document)
+        if usable(snapshot.image, walk.fold, str(key)):
+            walk.state = walk.fold.load(plain, snapshot.image.schema, str(key))
+        else:
+            walk.folding = False
+
+    async def _entries(self, walk: _Walk, report: ConsistencyReport) -> None:
+        after = Key(ENTRY, self._owner, walk.id, walk.version)
+        while True:
+            page = await self._store.scan(ENTRY, self._owner, id=walk.id, after=after)
+            for document in page.documents:
+                entry = decode_entry(document, walk.digest)
+                self._entry(walk, entry, str(document.key))
+                report.total_events += len(entry.events)
+            if page.next is None:
+                return
+            after = page.next
+
+    def _entry(self, walk: _Walk, entry: Entry, where: str) -> None:
+        if entry.first != walk.version + 1:
+            raise CorruptionError(where=where, problem=f"version {walk.version + 1} is missing before it")
+        if entry.at < walk.at:
+            raise CorruptionError(where=where, problem="it is older than the event before it")
+        walk.version, walk.digest, walk.at = entry.version, entry.digest, entry.at
+        self._fold(walk, entry, where)
+        if entry.version in walk.snapshots:
+            walk.digests[entry.version] = entry.digest
+            if walk.folding:
+                walk.states[entry.version] = walk.fold.dump(walk.state)
+
+    def _fold(self, walk: _Walk, entry: Entry, where: str) -> None:
+        if not walk.folding:
+            return
+        try:
+            for event in entry.each():
+                walk.state = walk.fold.step(walk.state, event, where)
+        except ConfigurationError:  # a typed stream without its machine: chains are all that can be proven
+            walk.folding = False
+        except CorruptionError:
+            raise
+        except EventStateError as error:
+            raise CorruptionError(where=where, problem=str(error)) from error
+
+    def _check_head(self, walk: _Walk) -> None:
+        if walk.head is None:
+            key = Key(HEAD, self._owner, walk.id)
+            raise CorruptionError(where=str(key), problem="the head is missing though its entries are there")
+        where = str(walk.head.key)
+        head, plain = decode_head(walk.head)
+        if head.tip.version != walk.version:
+            missing = walk.version + 1
+            if head.tip.version > walk.version:
+                key = Key(ENTRY, self._owner, walk.id, missing)
+                raise CorruptionError(where=str(key), problem="the entry is missing, the head is beyond it")
+            raise CorruptionError(where=where, problem=f"it is at {head.tip.version}, its entries reach {walk.version}")
+        if head.tip.digest != walk.digest:
+            raise CorruptionError(where=where, problem="its chain digest is not that of its entries")
+        trusted = walk.folding and plain is not NO_STATE and head.image is not None and not head.tip.deleted
+        if trusted and head.image is not None and usable(head.image, walk.fold, where):
+            kept = walk.fold.load(plain, head.image.schema, where)
+            if walk.fold.dump(kept) != walk.fold.dump(walk.state):
+                raise CorruptionError(where=where, problem="its state is not what its events lead to")
+
+    async def _check_snapshots(self, walk: _Walk, report: ConsistencyReport) -> None:
+        for version in walk.snapshots:
+            key = snapshot_key(self._owner, walk.id, version)
+            document = (await self._store.get([key])).documents.get(key)
+            if document is None:
+                raise CorruptionError(where=str(key), problem="the head lists it, but it is missing")
+            report.total_snapshots += 1
+            snapshot, plain = decode_snapshot(document)
+            if version in walk.digests and snapshot.digest != walk.digests[version]:
+                raise CorruptionError(where=str(key), problem="it does not belong to this stream's chain")
+            if version in walk.states and usable(snapshot.image, walk.fold, str(key)):
+                kept = walk.fold.load(plain, snapshot.image.schema, str(key))
+                if walk.fold.dump(kept) != walk.states[version]:
+                    raise CorruptionError(where=str(key), problem="its state is not what its events lead to")

@@ -1,0 +1,516 @@
+"""The asyncio face of the persister: the same methods, awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, overload
+
+from eventstate.core.expected import AnyVersion
+from eventstate.core.snapshots import SnapshotPolicy
+from eventstate.errors import ConfigurationError
+from eventstate.log.verify import ConsistencyReport
+from eventstate.machines.core import PersisterCore, metadata_of
+from eventstate.machines.machine import Machine
+from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
+from eventstate.machines.together import AppendTo
+from eventstate.runtime.blocking import BlockingRuntime
+from eventstate.stores.base import Store
+
+S = TypeVar("S")
+
+
+class AsyncStateMachinePersister:
+    """Keeps the machines of one governor in a store, and gives back every state at every version.
+
+    Safe to use from many tasks of the loop it was made in. Methods that name a state take ``(machine, id)``, ``(machine name, id)``
+    or the full state id alone.
+
+    Args:
+        store: from `open_async_store`.
+        governor: the namespace that owns the machines, such as a service or a tenant.
+        machines: the declared machines; a stream without one holds states recorded as plain data.
+        snapshot_every: a snapshot each time a version passes a multiple of it; 0 for none.
+        keep_snapshots: how many of a stream's snapshots remain.
+
+    All methods raise `StoreError` and its kin where the store can't work, `InvalidInputError` for
+    arguments that can't be used, and `CorruptionError` where stored bytes are not what was written.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        governor: str = "default",
+        machines: Iterable[Machine[Any, Any]] = (),
+        snapshot_every: int = 100,
+        keep_snapshots: int = 5,
+    ) -> None:
+        if isinstance(store.runtime, BlockingRuntime):
+            raise ConfigurationError("this store was opened with open_store: use StateMachinePersister")
+        policy = SnapshotPolicy(every=snapshot_every, keep=keep_snapshots)
+        self._core = PersisterCore(store, governor, machines, policy)
+
+    @property
+    def governor(self) -> str:
+        """The governor it is bound to."""
+        return self._core.governor
+
+    @property
+    def store(self) -> Store:
+        """The store it works on."""
+        return self._core.store
+
+    @overload
+    async def append(
+        self,
+        target: Machine[S, Any],
+        id: str,
+        /,
+        *events: Any,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+        reopen: bool = False,
+    ) -> StateSnapshot[S]: ...
+    @overload
+    async def append(
+        self,
+        target: str,
+        /,
+        *events: Any,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+        reopen: bool = False,
+    ) -> StateSnapshot[Any]: ...
+    async def append(
+        self,
+        target: Machine[Any, Any] | str,
+        /,
+        *events: Any,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+        reopen: bool = False,
+    ) -> StateSnapshot[Any]:
+        """Append events to one stream, all in one commit, and return the state they lead to.
+
+        ``append(orders, "42", Placed(), expected=0)`` or ``append("order-42", Placed(), expected=0)``.
+
+        Args:
+            expected: the version the stream must have: a number (0: it must not exist), a loaded state, or ANY.
+            idempotency_key: names this command for good; the same call again returns the first one's result.
+            reopen: begin a new incarnation if the stream was deleted.
+            changed_by, reason, context, correlation_id, causation_id, occurred_at: see `ChangeMetadata`.
+
+        Raises:
+            VersionConflictError: the stream is at another version; nothing was written.
+            IllegalTransitionError: the machine's declaration forbids it; nothing was written.
+            StateDeletedError: it was deleted.
+            UnknownEventError, EncodingError, DocumentTooLargeError: see their texts; nothing was written.
+            IdempotencyMismatchError: the key was used for something else.
+            TransactionConflictError: with ANY, others were faster every time.
+            CommitUnknownError: the store did not answer; settle it with the key or the token.
+        """
+        core = self._core
+        state_id, rest = core.split(target, events)
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        return await core.append(
+            state_id,
+            rest,
+            expected=expected,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            reopen=reopen,
+        )
+
+    async def append_together(
+        self,
+        *appends: AppendTo,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> list[StateSnapshot[Any]]:
+        """Append to several streams in one commit: all of them or none. Raises like `append`."""
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        return await self._core.append_together(appends, metadata=metadata, idempotency_key=idempotency_key)
+
+    @overload
+    async def execute(
+        self,
+        target: Machine[S, Any],
+        id: str,
+        decide: Callable[..., Any],
+        /,
+        *args: Any,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> StateSnapshot[S]: ...
+    @overload
+    async def execute(
+        self,
+        target: str,
+        id: str,
+        decide: Callable[..., Any],
+        /,
+        *args: Any,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> StateSnapshot[Any]: ...
+    async def execute(
+        self,
+        target: Machine[Any, Any] | str,
+        id: str,
+        decide: Callable[..., Any],
+        /,
+        *args: Any,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> StateSnapshot[Any]:
+        """Load, let ``decide(state, *args)`` name events, append them; again if someone was faster.
+
+        ``decide`` returns an event, a list of them, or None for nothing to do. It may run several times and
+        must have no side effects. Its exceptions pass unchanged, with nothing written.
+
+        Raises:
+            IllegalTransitionError, UnknownEventError, EncodingError, DocumentTooLargeError: nothing was written.
+            TransactionConflictError: others were faster 20 times.
+            CommitUnknownError: the store did not answer; repeat with the same ``idempotency_key``.
+        """
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        core = self._core
+        return await core.execute(
+            core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key
+        )
+
+    async def log_transition(
+        self,
+        from_state: StateSnapshot[Any] | None,
+        to_state: StateSnapshot[Any],
+        action: str,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion | None = None,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> StateSnapshot[Any]:
+        """Record a transition between two states that no ``evolve`` explains; the difference is stored.
+
+        ``to_state`` says the id and the new data; ``expected`` is ``from_state.version`` (0 for None) unless given.
+        Raises like `append`.
+        """
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        return await self._core.log_transition(
+            from_state,
+            to_state,
+            action,
+            expected=expected,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+        )
+
+    async def save_state(
+        self,
+        state_id: str,
+        data: Any,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        action: str = "saved",
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+        reopen: bool = False,
+    ) -> StateSnapshot[Any]:
+        """Save a whole state; it is also an event appended, in the same commit. Raises like `append`."""
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        core = self._core
+        return await core.record(
+            core.resolve(state_id, None),
+            action,
+            data,
+            expected=expected,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            reopen=reopen,
+        )
+
+    async def update_state(
+        self,
+        state_id: str,
+        data: Any,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        action: str = "updated",
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> StateSnapshot[Any]:
+        """Replace a state that exists.
+
+        Raises:
+            StateNotFoundError: it does not exist (with ``expected=0`` it is made instead).
+            VersionConflictError and others: as `append`.
+        """
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        core = self._core
+        return await core.update(
+            core.resolve(state_id, None),
+            action,
+            data,
+            expected=expected,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+        )
+
+    async def delete_state(
+        self,
+        target: Machine[Any, Any] | str,
+        id: str | None = None,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        changed_by: str | None = None,
+        reason: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        correlation_id: str | None = None,
+        causation_id: str | None = None,
+    ) -> int:
+        """Delete a state and return its version: a tombstone is appended, the history stays.
+
+        Deleting a deleted state changes nothing.
+
+        Raises:
+            StateNotFoundError: it never existed.
+            VersionConflictError: it is at another version.
+        """
+        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
+        core = self._core
+        return await core.delete(core.resolve(target, id), expected=expected, metadata=metadata)
+
+    @overload
+    async def load(
+        self,
+        target: Machine[S, Any],
+        id: str,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+    ) -> StateSnapshot[S]: ...
+    @overload
+    async def load(
+        self,
+        target: str,
+        id: str | None = None,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+    ) -> StateSnapshot[Any]: ...
+    async def load(
+        self,
+        target: Machine[Any, Any] | str,
+        id: str | None = None,
+        *,
+        at_version: int | None = None,
+        at_time: datetime | None = None,
+    ) -> StateSnapshot[Any]:
+        """The current state, or the one at a version or time.
+
+        A time is compared with when events occurred (or were recorded, where they do not say): the state
+        is that of the last version, in stream order, that had happened by then.
+
+        Raises:
+            StateNotFoundError, StateDeletedError: it does not exist (any more).
+            VersionNotFoundError: not at this version or time.
+            CorruptionError: neither head nor log give it.
+        """
+        core = self._core
+        return await core.load(core.resolve(target, id), at_version=at_version, at_time=at_time)
+
+    async def get_state(self, state_id: str) -> StateSnapshot[Any]:
+        """The current state; as `load`."""
+        return await self._core.load(self._core.resolve(state_id, None))
+
+    async def get_state_at_time(self, state_id: str, at: datetime) -> StateSnapshot[Any]:
+        """The state at a time; as `load`."""
+        return await self._core.load(self._core.resolve(state_id, None), at_time=at)
+
+    async def states_at(self, at: datetime) -> AsyncIterator[StateSnapshot[Any]]:
+        """Every state of the governor as it was at a time, in id order, a page at a time."""
+        after: str | None = ""
+        while after is not None:
+            page = await self._core.states_page_at(at, after, 100)
+            for state in page.states:
+                yield state
+            after = page.next
+
+    async def exists(self, target: Machine[Any, Any] | str, id: str | None = None) -> bool:
+        """Whether the state exists and is not deleted."""
+        return await self._core.exists(self._core.resolve(target, id))
+
+    async def batch_get_states(self, state_ids: Sequence[str]) -> dict[str, StateSnapshot[Any] | None]:
+        """The current states by id, None for those that do not exist. Not one snapshot across ids."""
+        return await self._core.batch_get([self._core.resolve(id, None) for id in state_ids])
+
+    async def list_states(
+        self,
+        *,
+        prefix: str = "",
+        machine: str | None = None,
+        state: str | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> StatePage:
+        """Some of the states that exist, in id order.
+
+        Args:
+            prefix: ids that begin so.
+            machine: of this machine's name.
+            state: in this declared state; for streams without a machine, whose last action this is.
+            after: the ``next`` of the page before.
+            limit: at most so many.
+        """
+        return await self._core.list_page(prefix=prefix, machine=machine, state=state, after=after, limit=limit)
+
+    async def list_governors(self) -> list[str]:
+        """The governors of the store, in order."""
+        return await self._core.governors()
+
+    async def history(
+        self,
+        target: Machine[Any, Any] | str,
+        id: str | None = None,
+        *,
+        from_version: int = 1,
+        to_version: int | None = None,
+    ) -> AsyncIterator[Transition]:
+        """The events of a stream in order, each with the states before and after, a page at a time.
+
+        Raises:
+            StateNotFoundError: it never existed.
+            CorruptionError: an event is not what was written.
+        """
+        state_id = self._core.resolve(target, id)
+        start: int | None = from_version
+        while start is not None:
+            transitions, start = await self._core.history_page(state_id, start, to_version)
+            for transition in transitions:
+                yield transition
+
+    async def get_events(self, start: datetime, end: datetime, *, prefix: str = "") -> list[Transition]:
+        """The governor's events that happened from ``start`` to ``end``, both included, by time, id and version."""
+        return await self._core.events_between(start, end, prefix)
+
+    async def create_snapshot(self, target: Machine[Any, Any] | str, id: str | None = None) -> int:
+        """Keep the current state as a snapshot and return its version.
+
+        Raises:
+            StateNotFoundError, StateDeletedError: it does not exist.
+        """
+        return await self._core.create_snapshot(self._core.resolve(target, id))
+
+    async def load_snapshot(
+        self, target: Machine[Any, Any] | str, id: str | None = None, *, at_version: int | None = None
+    ) -> StateSnapshot[Any] | None:
+        """The newest good snapshot, at or below a version if given; None where there is none."""
+        return await self._core.load_snapshot(self._core.resolve(target, id), at_version)
+
+    async def rebuild(
+        self, target: Machine[Any, Any] | str, id: str | None = None, *, full: bool = False
+    ) -> StateSnapshot[Any]:
+        """Replay the log (from a snapshot, or all of it) and write the head anew where it does not agree.
+
+        Raises:
+            CorruptionError: an entry on the way is corrupt.
+        """
+        return await self._core.rebuild(self._core.resolve(target, id), full=full)
+
+    async def recover(self) -> AsyncIterator[RecoveredState]:
+        """Every stream of the governor, from one scan of the heads, in constant memory: for start-up.
+
+        Bad heads are rebuilt from the log and written anew; what can't be rebuilt is given as ``lost``.
+        """
+        after: str | None = ""
+        while after is not None:
+            items, after = await self._core.recover_page(after)
+            for item in items:
+                yield item
+
+    async def recover_all(self) -> RecoveryReport:
+        """Run `recover` to its end and return the totals."""
+        report = RecoveryReport()
+        async for item in self.recover():
+            report.count(item)
+        return report
+
+    async def validate_consistency(self, *, progress: Callable[[ConsistencyReport], None] | None = None) -> ConsistencyReport:
+        """Verify every stream: chains, heads, snapshots, and states against their replays.
+
+        ``progress`` is called with the report so far after each page of streams.
+        """
+        report = ConsistencyReport()
+        after: str | None = ""
+        while after is not None:
+            after = await self._core.verify_page(after, report)
+            if progress is not None:
+                progress(report)
+        return report
+
+    async def get_stats(self) -> StoreStats:
+        """Numbers of the governor, from one scan of its heads."""
+        return await self._core.stats()
+
+    async def settle(self, token: str) -> bool:
+        """Whether the commit of a `CommitUnknownError`'s token is applied; if not, it never will be.
+
+        Raises:
+            CommitUnknownError: the store did not answer; ask again.
+            TokenExpiredError: what would prove it is pruned.
+        """
+        return await self._core.settle(token)
+

@@ -1,0 +1,285 @@
+"""A machine: its name, its initial state and how events change it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from eventstate.core.codec import encode
+from eventstate.core.fold import step_recorded
+from eventstate.core.format import DELETED, NO_STATE, REOPENED, RESERVED, NewEvent, StoredEvent
+from eventstate.core.ids import check_id, check_machine_name
+from eventstate.core.metadata import metadata_to_plain
+from eventstate.errors import (
+    ConfigurationError,
+    CorruptionError,
+    IllegalTransitionError,
+    SchemaNewerError,
+    UnknownEventError,
+)
+from eventstate.machines.events import Event, event_type_of
+from eventstate.machines.shapes import Shape
+from eventstate.machines.transitions import Transitions
+from eventstate.machines.upcasting import Upcasters
+
+S = TypeVar("S")
+E = TypeVar("E")
+
+Evolve = Callable[[S, E], S]
+
+
+class Machine(Generic[S, E]):
+    """Declares a kind of state machine.
+
+    Args:
+        name: names its instances, as in ``order-42``; without ``-``.
+        initial: the state before the first event; its type is the state's type.
+        evolve: the state after an event. Pure: it runs again at every rebuild. The types of its events are
+            read from its second parameter's annotation, unless ``events`` names them.
+        events: event types by stored name, or just the types (their stored name is ``event_type`` or the
+            class name). Stored names never change; classes may move and be renamed.
+        state_of: the name of the declared state that a state is in: an attribute or key, or a function.
+        transitions: the legal ones, as ``(from, action, to)``; everything else is refused before it is written.
+        fold_version: raise it when ``evolve`` changes meaning: kept states are then rebuilt from events.
+        schemas: the present schema version of event types, 1 unless named.
+        upcasters: per event type and old version, how its data becomes that of the next version.
+        renamed: old stored names of event types.
+        state_schema, state_upcasters: the same for kept states; without an upcaster they are rebuilt.
+
+    Raises:
+        ConfigurationError: the parts contradict each other.
+        InvalidIdError: the name can't be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        initial: S,
+        evolve: Callable[[S, E], S] | None = None,
+        *,
+        events: Mapping[str, type] | Iterable[type] | None = None,
+        state_of: str | Callable[[S], str] | None = None,
+        transitions: Iterable[tuple[str, str, str]] | None = None,
+        fold_version: int = 1,
+        schemas: Mapping[str, int] | None = None,
+        upcasters: Mapping[str, Mapping[int, Callable[[Any], Any]]] | None = None,
+        renamed: Mapping[str, str] | None = None,
+        state_schema: int = 1,
+        state_upcasters: Mapping[int, Callable[[Any], Any]] | None = None,
+    ) -> None:
+        self.name = check_machine_name(name)
+        if fold_version < 1 or state_schema < 1:
+            raise ConfigurationError(f"machine {name!r}: fold_version and state_schema begin at 1")
+        self.version = fold_version
+        self.schema = state_schema
+        self._evolve = evolve
+        self._shape = Shape(_shape_type(initial))
+        self._initial = encode(self._shape.to_plain(initial), f"initial state of {name}")
+        self._shapes, self._names = _event_shapes(self.name, evolve, events)
+        self._renamed = dict(renamed or {})
+        self._upcasters = Upcasters(name, schemas or {}, upcasters or {})
+        self._state_upcasters = dict(state_upcasters or {})
+        self._transitions = Transitions(self.name, tuple(transitions), state_of) if transitions is not None else None
+        if state_of is not None and self._transitions is None:
+            self._transitions = Transitions(self.name, None, state_of)
+
+    def __repr__(self) -> str:
+        return f"Machine({self.name!r})"
+
+    def state_id(self, id: str) -> str:
+        """The id of one instance's stream: ``order-42``."""
+        return check_id("state id", f"{self.name}-{check_id('id', id)}")
+
+    # What is declared
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """Stored names of the declared event types; empty for a machine that takes any."""
+        return tuple(self._shapes)
+
+    def actions(self, state: S) -> tuple[str, ...]:
+        """The actions that are legal in a state.
+
+        Raises:
+            ConfigurationError: the machine declares no transitions.
+        """
+        return self._declared().actions(state)
+
+    def diagram(self, state: S | None = None) -> str:
+        """The declared transitions as a Mermaid state diagram, the current state marked.
+
+        Raises:
+            ConfigurationError: the machine declares no transitions.
+        """
+        initial = self.initial()
+        return self._declared().diagram(initial, state)
+
+    def _declared(self) -> Transitions:
+        if self._transitions is None or self._transitions.table is None:
+            raise ConfigurationError(f"machine {self.name!r} declares no transitions: pass transitions= and state_of=")
+        return self._transitions
+
+    # core.fold.Fold
+
+    def initial(self) -> S:
+        """A new initial state."""
+        return self._shape.from_plain(orjson.loads(self._initial))
+
+    def step(self, state: Any, event: StoredEvent, where: str) -> Any:
+        """The state after a stored event."""
+        if event.type == DELETED:
+            return None
+        if event.type == REOPENED:
+            return self.initial()
+        if "data" not in event.body or self._evolve is None:
+            plain = None if state is None else self._shape.to_plain(state)
+            after = step_recorded(plain, event, where)
+            if after is NO_STATE:
+                return state if self._evolve is None else self._evolve(state, self.event_of(event, where))
+            return self.load(after, self.schema, where)
+        return self._evolve(state, self.event_of(event, where))
+
+    def event_of(self, event: StoredEvent, where: str) -> Any:
+        """The typed event of a stored one, brought to its present schema.
+
+        Raises:
+            UnknownEventError, SchemaNewerError, UpcastError: see their texts.
+        """
+        name = self._renamed.get(event.type, event.type)
+        data = self._upcasters.upcast(name, event.schema, event.body.get("data"), where)
+        if not self._shapes:
+            return Event(name, data)
+        shape = self._shapes.get(name)
+        if shape is None:
+            raise UnknownEventError(machine=self.name, event_type=name, known=self.event_types, where=where)
+        try:
+            return shape.from_plain(data)
+        except ValueError as error:
+            problem = f"it is no {name} of schema {self._upcasters.current(name)}: {error}"
+            raise CorruptionError(where=where, problem=problem) from error
+
+    def dump(self, state: Any) -> bytes:
+        return encode(self._shape.to_plain(state), f"state of {self.name}")
+
+    def accepts(self, schema: int, where: str) -> bool:
+        if schema > self.schema:
+            raise SchemaNewerError(where=where, found=schema, supported=self.schema)
+        return all(old in self._state_upcasters for old in range(schema, self.schema))
+
+    def load(self, plain: Any, schema: int, where: str) -> Any:
+        for old in range(schema, self.schema):
+            plain = self._state_upcasters[old](plain)
+        try:
+            return self._shape.from_plain(plain)
+        except ValueError as error:
+            raise CorruptionError(where=where, problem=f"it holds no state of {self.name}: {error}") from error
+
+    def label(self, state: Any) -> str | None:
+        return self._transitions.label(state) if self._transitions is not None else None
+
+    # What an append needs
+
+    def new_event(self, event: Any) -> NewEvent:
+        """The stored form of an event to append.
+
+        Raises:
+            UnknownEventError: its type is not declared.
+            EncodingError: it has no exact JSON form.
+        """
+        if isinstance(event, Event):
+            return self._new_raw(event)
+        name = self._names.get(type(event))
+        if name is None:
+            shown = event_type_of(type(event))
+            raise UnknownEventError(machine=self.name, event_type=shown, known=self.event_types)
+        return self._encoded(name, self._shapes[name].to_plain(event), None)
+
+    def _new_raw(self, event: Event) -> NewEvent:
+        if event.state is not NO_STATE:
+            raise ConfigurationError("an Event with state= belongs to a stream without a machine")
+        metadata = metadata_to_plain(event.metadata) if event.metadata is not None else None
+        shape = self._shapes.get(event.type)
+        typed = shape is not None and shape.type is not None and isinstance(event.data, shape.type)
+        data = shape.to_plain(event.data) if shape is not None and typed else event.data
+        return self._encoded(event.type, data, metadata)
+
+    def _encoded(self, name: str, data: Any, metadata: Mapping[str, Any] | None) -> NewEvent:
+        check_id("event type", name)
+        if name.startswith(RESERVED):
+            raise ConfigurationError(f"event type {name!r}: names beginning with {RESERVED!r} are reserved")
+        if self._shapes and name not in self._shapes:
+            raise UnknownEventError(machine=self.name, event_type=name, known=self.event_types)
+        schema = self._upcasters.current(name)
+        return NewEvent(name, encode(data, f"$.{name}"), schema=schema, metadata=metadata)
+
+    def stored(self, event: NewEvent, index: int) -> StoredEvent:
+        """A new event as it will be read back."""
+        body = {"type": event.type, "data": orjson.loads(event.data)} if event.data is not None else {"type": event.type}
+        return StoredEvent(index + 1, event.type, body, event.schema, 0, {}, {})
+
+    def check_legal(self, state: Any, action: str) -> None:
+        """Raise an IllegalTransitionError unless the action is legal in this state."""
+        if self._transitions is not None:
+            self._transitions.check(state, action)
+
+    def check_led_to(self, before: Any, action: str, after: Any) -> None:
+        """Raise an IllegalTransitionError unless the declared transitions lead where evolve went."""
+        if self._transitions is not None:
+            self._transitions.check_led_to(before, action, after)
+
+
+def _shape_type(initial: object) -> type | None:
+    return None if initial is None else type(initial)
+
+
+def _event_shapes(
+    machine: str, evolve: Callable[..., Any] | None, events: Mapping[str, type] | Iterable[type] | None
+) -> tuple[dict[str, Shape], dict[type, str]]:
+    if events is None:
+        declared = {event_type_of(type_): type_ for type_ in _annotated(evolve)}
+    elif isinstance(events, Mapping):
+        declared = dict(typing.cast("Mapping[str, type]", events))
+    else:
+        declared = {event_type_of(type_): type_ for type_ in events}
+    names: dict[type, str] = {}
+    for name, type_ in declared.items():
+        check_id("event type", name)
+        if name.startswith(RESERVED):
+            raise ConfigurationError(f"machine {machine!r}: event type {name!r} begins with {RESERVED!r}, which is reserved")
+        if type_ in names:
+            raise ConfigurationError(f"machine {machine!r} declares {type_.__name__} under two names")
+        names[type_] = name
+    return {name: Shape(type_) for name, type_ in declared.items()}, names
+
+
+def _annotated(evolve: Callable[..., Any] | None) -> list[type]:
+    """The types in the annotation of evolve's second parameter; none where it says nothing usable."""
+    if evolve is None:
+        return []
+    try:
+        hints = typing.get_type_hints(evolve)
+    except NameError as error:
+        raise ConfigurationError(
+            f"evolve's annotation can't be read ({error}): define the event types at module level or pass events="
+        ) from None
+    hints.pop("return", None)
+    names = [name for name in _parameters(evolve) if name in hints]
+    if len(names) < 2:
+        return []
+    annotation = hints[names[1]]
+    members = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    return [m for m in members if isinstance(m, type) and m not in (dict, object, Event)]
+
+
+def _parameters(evolve: Callable[..., Any]) -> list[str]:
+    code = getattr(evolve, "__code__", None)
+    return list(code.co_varnames[: code.co_argcount]) if code is not None else list(typing.get_type_hints(evolve))
+
+
+def _is_union(annotation: object) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+

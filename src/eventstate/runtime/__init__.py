@@ -1,0 +1,1 @@
+"""The only layer that waits, tells the time or draws random numbers."""

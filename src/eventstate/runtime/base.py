@@ -1,0 +1,56 @@
+"""What the rest of the library may ask of the world it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Waiter(Protocol):
+    """One wait of one caller for one event that another thread or task announces."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """True once woken, False when ``timeout`` seconds have passed."""
+        ...
+
+
+class Runtime(Protocol):
+    """Time, randomness and waiting. Passed in, never guessed from the surroundings."""
+
+    def now(self) -> int:
+        """Wall clock, microseconds since 1970 UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for deadlines."""
+        ...
+
+    def random(self) -> float:
+        """A number in [0, 1) for jitter."""
+        ...
+
+    def unique(self) -> str:
+        """A new unique id: 22 URL-safe characters."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def run_blocking(self, call: Callable[[], T]) -> T:
+        """The result of ``call``, which may block: inline for sync callers, in a worker thread otherwise."""
+        ...
+
+    def waiter(self) -> Waiter: ...
+
+    def wake(self, waiters: Sequence[Waiter]) -> None:
+        """Wake waiters made by this runtime; callable from any thread."""
+        ...
+
+    def start(self, waiter: Waiter, call: Callable[[], None]) -> None:
+        """Have ``call``, which may block, run soon on behalf of whoever waits on ``waiter``; from any thread.
+
+        A sync waiter's own thread runs it; an asyncio waiter's loop hands it to a worker thread,
+        after the tasks that are ready now have had their turn.
+        """
+        ...

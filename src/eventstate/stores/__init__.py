@@ -1,0 +1,1 @@
+"""Backends behind one port: memory, SQLite and Firestore."""

@@ -1,0 +1,148 @@
+"""Connections to one store file. This module holds the driver's settings, and why each is as it is."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+
+from eventstate.errors import (
+    ConfigurationError,
+    NotADatabaseError,
+    StorePermissionError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from eventstate.stores.sqlite.faults import mapped
+
+Durability = Literal["full", "normal", "off"]
+
+MINIMUM_SQLITE: Final = (3, 51, 3)
+"""Older ones can lose committed data when two connections checkpoint (sqlite.org/wal.html, the WAL-reset bug)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a store file is opened.
+
+    Attributes:
+        path: the file; its folder must exist.
+        durability: ``full`` survives power loss; ``normal`` a process crash only, and may lose the last
+            commits on power loss; ``off`` may corrupt the file on power loss and is for experiments.
+        timeout: seconds to wait for another process's lock.
+        read_only: never write, not even to recover.
+        wal_pages: pages of write-ahead log after which it is copied back into the file.
+    """
+
+    path: Path
+    durability: Durability = "full"
+    timeout: float = 10.0
+    read_only: bool = False
+    wal_pages: int = 2000
+    vfs: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+
+def create_file(settings: Settings) -> None:
+    """Make a new file that only its owner can read, before SQLite would make one with wider rights.
+
+    An existing file is never opened here: closing it would drop this process's SQLite locks on it.
+    """
+    path = settings.path
+    if path.is_dir():
+        raise NotADatabaseError(store=settings.url, detail="it is a folder")
+    if path.exists():
+        return
+    if settings.read_only:
+        raise StoreUnavailableError(store=settings.url, detail="there is no such file, and read-only opens make none")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        raise ConfigurationError(f"{settings.url}: the folder {path.parent} does not exist; make it first") from None
+    except PermissionError as error:
+        raise StorePermissionError(store=settings.url, detail=str(error)) from None
+    except OSError as error:
+        raise StoreReadOnlyError(store=settings.url, detail=str(error)) from None
+
+
+def connect(settings: Settings, *, writable: bool) -> apsw.Connection:
+    """A connection with our settings, its file checked to be openable.
+
+    Raises:
+        EventStateError: the file can't be opened; the class says why.
+    """
+    if tuple(map(int, apsw.sqlitelibversion().split("."))) < MINIMUM_SQLITE:
+        raise ConfigurationError(f"SQLite {apsw.sqlitelibversion()} can lose data in WAL mode; upgrade apsw")
+    path = settings.path
+    if not path.exists():
+        raise StoreUnavailableError(store=settings.url, detail="the file is gone")
+    if not os.access(path, os.R_OK):
+        raise StorePermissionError(store=settings.url, detail="the file can't be read by this user")
+    if writable and not os.access(path, os.W_OK):
+        raise StoreReadOnlyError(store=settings.url, detail="the file can't be written by this user; open with ?mode=ro")
+    flags = apsw.SQLITE_OPEN_READONLY if settings.read_only else apsw.SQLITE_OPEN_READWRITE
+    try:
+        connection = apsw.Connection(str(path), flags=flags, vfs=settings.vfs, statementcachesize=64)
+    except apsw.Error as error:
+        raise mapped(error, settings.url) from error
+    try:
+        _configure(connection, settings, writable)
+    except BaseException as error:
+        connection.close(True)
+        if isinstance(error, apsw.Error):
+            raise mapped(error, settings.url) from error
+        raise
+    return connection
+
+
+def _configure(connection: apsw.Connection, settings: Settings, writable: bool) -> None:
+    connection.set_busy_handler(patience(settings.timeout))
+    if settings.read_only:
+        connection.pragma("query_only", True)
+        return
+    # A clean close asks for the final checkpoint itself; a poisoned connection must not run one.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    if writable and connection.pragma("journal_mode", "wal") != "wal":
+        detail = "its file system does not offer what WAL mode needs (shared memory and locks)"
+        raise StoreUnavailableError(store=settings.url, detail=detail)
+    # A COMMIT must not raise because of a checkpoint: we checkpoint between commits (checkpoint.py).
+    connection.pragma("wal_autocheckpoint", 0)
+    connection.pragma("synchronous", settings.durability.upper())
+    connection.pragma("journal_size_limit", 4 * settings.wal_pages * 4096)
+    connection.pragma("cache_size", -16_384)
+    connection.pragma("foreign_keys", False)
+    if not writable:
+        connection.pragma("query_only", True)
+
+
+def patience(timeout: float) -> Callable[[int], bool]:
+    """A busy handler that waits in short random steps: SQLite's own waits up to 100 ms and starves writers."""
+    began = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal began
+        now = time.monotonic()
+        if tries == 0:
+            began = now
+        elif now - began > timeout:
+            return False
+        time.sleep(random.uniform(0.0001, 0.002 if now - began < 1 else 0.01))
+        return True
+
+    return wait

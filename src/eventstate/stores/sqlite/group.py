@@ -1,0 +1,110 @@
+"""Group commit: callers that wait for the disk at the same time share one transaction and one sync.
+
+Leader and followers. Whoever finds nobody leading leads: it takes all that wait, commits them together,
+tells everyone, and hands the lead to the next in line. A lone sync caller leads on its own thread, without
+any hop; asyncio callers have a worker thread lead for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from eventstate.core.documents import Batch, CommitResult, Unknown
+from eventstate.runtime.base import Runtime, Waiter
+
+MAX_GROUP = 256
+CANCEL_PATIENCE_SECONDS = 5.0
+
+
+class Member:
+    """One caller's batch on its way through a group."""
+
+    __slots__ = ("batch", "error", "result", "runtime", "waiter")
+
+    def __init__(self, batch: Batch, runtime: Runtime) -> None:
+        self.batch = batch
+        self.runtime = runtime
+        self.waiter: Waiter = runtime.waiter()
+        self.result: CommitResult | None = None
+        self.error: Exception | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.result is not None or self.error is not None
+
+
+class GroupCommit:
+    """Gathers batches and has ``run`` commit them, one group at a time.
+
+    ``run`` gives every member a result or an error; it is called by one thread at a time.
+    ``after`` is called by the leader when its group has been told, for upkeep between commits.
+    """
+
+    def __init__(self, run: Callable[[Sequence[Member]], None], after: Callable[[], None]) -> None:
+        self._run = run
+        self._after = after
+        self._mutex = threading.Lock()
+        self._queue: deque[Member] = deque()
+        self._leading = False
+
+    async def submit(self, batch: Batch, runtime: Runtime) -> CommitResult:
+        """Commit a batch as part of a group; returns once its own outcome is known."""
+        member = Member(batch, runtime)
+        with self._mutex:
+            self._queue.append(member)
+            lead = not self._leading
+            self._leading = True
+        if lead:
+            runtime.start(member.waiter, self._lead)
+        try:
+            await member.waiter.wait()
+        except BaseException:
+            await self._abandon(member)
+            raise
+        if member.error is not None:
+            raise member.error
+        assert member.result is not None
+        return member.result
+
+    async def _abandon(self, member: Member) -> None:
+        """The caller was cancelled: take the batch back if it has not begun, else see it through."""
+        with self._mutex:
+            queued = member in self._queue and (len(self._queue) > 1 or not self._leading)
+            if queued and self._queue[0] is not member:
+                self._queue.remove(member)
+                return
+        await member.waiter.wait(CANCEL_PATIENCE_SECONDS)
+
+    def _lead(self) -> None:
+        with self._mutex:
+            group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
+        try:
+            self._run(group)
+        finally:
+            # Also after an interrupt: nobody may be left waiting, and a cut-off commit is unknown.
+            for member in group:
+                if not member.settled:
+                    member.result = Unknown("the commit was interrupted")
+            _tell(group)
+            try:
+                self._after()
+            finally:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            heir = self._queue[0] if self._queue else None
+            if heir is None:
+                self._leading = False
+                return
+        heir.runtime.start(heir.waiter, self._lead)
+
+
+def _tell(group: Sequence[Member]) -> None:
+    waiting: dict[int, tuple[Runtime, list[Waiter]]] = {}
+    for member in group:
+        waiting.setdefault(id(member.runtime), (member.runtime, []))[1].append(member.waiter)
+    for runtime, waiters in waiting.values():
+        runtime.wake(waiters)

@@ -1,0 +1,154 @@
+"""The queries that read a store file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from eventstate.core.documents import ENTRY, HEAD, KINDS, Document, FeedPage, Key
+from eventstate.stores.base import PAGE_BYTES
+from eventstate.stores.sqlite.writing import StreamNumbers
+
+Rows = Iterable[tuple[Any, ...]]
+
+
+def document(connection: apsw.Connection, key: Key, known: StreamNumbers) -> Document | None:
+    """One document, or None."""
+    if key.kind == HEAD or key.kind == ENTRY:
+        number = stream_number(connection, key, known)
+        if number is None:
+            return None
+        if key.kind == HEAD:
+            sql = "SELECT revision, written_at, body FROM heads WHERE stream = ?"
+            row = connection.execute(sql, (number,)).fetchone()
+        else:
+            sql = "SELECT position, written_at, body FROM entries WHERE stream = ? AND version = ?"
+            row = connection.execute(sql, (number, key.n)).fetchone()
+    else:
+        sql = "SELECT revision, written_at, body FROM documents WHERE kind = ? AND owner = ? AND id = ? AND n = ?"
+        row = connection.execute(sql, key).fetchone()
+    return None if row is None else Document(key, row[2], str(row[0]), row[1])
+
+
+def stream_number(connection: apsw.Connection, key: Key, known: StreamNumbers) -> int | None:
+    """The number of a stream; numbers never change, so what was read once is kept."""
+    name = (key.owner, key.id)
+    number = known.get(name)
+    if number is None:
+        row = connection.execute("SELECT number FROM streams WHERE owner = ? AND id = ?", name).fetchone()
+        if row is not None:
+            number = known[name] = row[0]
+    return number
+
+
+def scan(
+    connection: apsw.Connection, kind: str, owner: str, id: str | None, prefix: str, after: Key | None, limit: int
+) -> tuple[list[Document], bool]:
+    """Documents in ``(id, n)`` order, and whether more follow."""
+    start = (after.id, after.n) if after is not None else ("", -1)
+    if kind == HEAD:
+        rows = _heads(connection, owner, id, prefix, start, limit)
+    elif kind == ENTRY:
+        rows = _entries(connection, owner, id, prefix, start, limit)
+    else:
+        rows = _others(connection, kind, owner, id, prefix, start, limit)
+    return _page(rows, kind, owner, prefix, limit)
+
+
+def _heads(
+    connection: apsw.Connection, owner: str, id: str | None, prefix: str, start: tuple[str, int], limit: int
+) -> Rows:
+    sql = (
+        "SELECT s.id, 0, h.revision, h.written_at, h.body FROM streams s JOIN heads h ON h.stream = s.number"
+        " WHERE s.owner = ? AND s.id >= ? AND s.id > ?"
+    )
+    if id is not None:
+        return connection.execute(sql + " AND s.id = ?", (owner, prefix, start[0], id))
+    return connection.execute(sql + " ORDER BY s.id LIMIT ?", (owner, prefix, start[0], limit + 1))
+
+
+def _entries(
+    connection: apsw.Connection, owner: str, id: str | None, prefix: str, start: tuple[str, int], limit: int
+) -> Rows:
+    columns = "SELECT s.id, e.version, e.position, e.written_at, e.body FROM "
+    if id is not None:
+        if start[0] > id:
+            return ()
+        sql = (
+            columns + "streams s CROSS JOIN entries e ON e.stream = s.number"
+            " WHERE s.owner = ? AND s.id = ? AND e.version > ? ORDER BY e.version LIMIT ?"
+        )
+        return connection.execute(sql, (owner, id, start[1] if start[0] == id else -1, limit + 1))
+    sql = (
+        columns + "streams s CROSS JOIN entries e ON e.stream = s.number"
+        " WHERE s.owner = ? AND s.id >= ? AND s.id >= ? AND (s.id, e.version) > (?, ?)"
+        " ORDER BY s.id, e.version LIMIT ?"
+    )
+    return connection.execute(sql, (owner, prefix, start[0], *start, limit + 1))
+
+
+def _others(
+    connection: apsw.Connection,
+    kind: str,
+    owner: str,
+    id: str | None,
+    prefix: str,
+    start: tuple[str, int],
+    limit: int,
+) -> Rows:
+    sql = (
+        "SELECT id, n, revision, written_at, body FROM documents"
+        " WHERE kind = ? AND owner = ? AND id >= ? AND (id, n) > (?, ?)"
+    )
+    if id is not None:
+        sql += " AND id = ? ORDER BY id, n LIMIT ?"
+        return connection.execute(sql, (kind, owner, id, *start, id, limit + 1))
+    return connection.execute(sql + " ORDER BY id, n LIMIT ?", (kind, owner, prefix, *start, limit + 1))
+
+
+def _page(rows: Rows, kind: str, owner: str, prefix: str, limit: int) -> tuple[list[Document], bool]:
+    documents: list[Document] = []
+    size = 0
+    for id, n, revision, written_at, body in rows:
+        if not id.startswith(prefix):
+            return documents, False
+        if len(documents) == limit or size >= PAGE_BYTES:
+            return documents, True
+        size += len(body)
+        documents.append(Document(Key(kind, owner, id, n), body, str(revision), written_at))
+    return documents, False
+
+
+def owners(connection: apsw.Connection, after: str, limit: int) -> Sequence[str]:
+    """Owners of streams or other documents, ascending: one index step each, not a scan."""
+    found: list[str] = []
+    while len(found) < limit:
+        after = connection.execute(_NEXT_OWNER, (after,)).get
+        if after is None:
+            break
+        found.append(after)
+    return found
+
+
+_NEXT_OWNER = "SELECT min(o) FROM (SELECT min(owner) AS o FROM streams WHERE owner > ?1 UNION ALL " + " UNION ALL ".join(
+    f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1" for kind in sorted(KINDS - {HEAD, ENTRY})
+) + ")"
+
+
+def feed(connection: apsw.Connection, after: int, limit: int) -> FeedPage:
+    """Entries in commit order."""
+    rows = connection.execute(
+        "SELECT e.position, s.owner, s.id, e.version, e.written_at, e.body FROM entries e"
+        " JOIN streams s ON s.number = e.stream WHERE e.position > ? ORDER BY e.position LIMIT ?",
+        (after, limit),
+    )
+    entries: list[tuple[int, Document]] = []
+    size = 0
+    for position, owner, id, version, written_at, body in rows:
+        entries.append((position, Document(Key(ENTRY, owner, id, version), body, str(position), written_at)))
+        size += len(body)
+        if size >= PAGE_BYTES:
+            break
+    return FeedPage(entries, entries[-1][0] if entries else after)

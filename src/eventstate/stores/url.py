@@ -1,0 +1,117 @@
+"""From a URL to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from eventstate.errors import ConfigurationError
+from eventstate.runtime.base import Runtime
+from eventstate.runtime.blocking import BlockingRuntime
+from eventstate.stores.base import Store
+
+FORMS = "sqlite:///file.db, memory:// or firestore://project[/database]"
+
+
+def make_store(url: str, runtime: Runtime) -> Store:
+    """The store that a URL names, waiting through ``runtime``.
+
+    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full|normal|off``,
+    ``?timeout=SECONDS`` and ``?mode=ro``; ``memory://``; ``firestore://project[/database]`` with
+    ``?root=a/b`` and ``?timeout=SECONDS``. A part that is itself part of a name is percent-encoded.
+
+    Raises:
+        ConfigurationError: not such a URL, or an unknown option.
+        StoreError: the store can't be opened.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigurationError(f"{url!r} is no store URL: use {FORMS}")
+    if scheme == "sqlite":
+        return _sqlite(url, runtime)
+    if scheme == "memory":
+        from eventstate.stores.memory import MemoryStore
+
+        return MemoryStore(runtime)
+    if scheme == "firestore":
+        return _firestore(url, runtime)
+    raise ConfigurationError(f"{scheme!r} is no known kind of store: use {FORMS}")
+
+
+def _sqlite(url: str, runtime: Runtime) -> Store:
+    from eventstate.stores.sqlite.connection import Durability, Settings
+    from eventstate.stores.sqlite.store import SqliteStore
+
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.netloc or not path:
+        raise ConfigurationError(f"{url!r}: write sqlite:///relative.db (three slashes) or sqlite:////absolute.db")
+    options = _options(url, {"durability", "timeout", "mode", "wal_pages"})
+    durability = options.get("durability", "full")
+    if durability not in get_args(Durability):
+        raise ConfigurationError(f"durability={durability!r}: use full, normal or off")
+    if options.get("mode", "rw") not in ("rw", "ro"):
+        raise ConfigurationError(f"mode={options['mode']!r}: use rw or ro")
+    settings = Settings(
+        path=Path(path).absolute(),
+        durability=durability,
+        timeout=_seconds(options, 10.0),
+        read_only=options.get("mode") == "ro",
+    )
+    return SqliteStore(settings, runtime)
+
+
+def _firestore(url: str, runtime: Runtime) -> Store:
+    try:
+        from eventstate.stores.firestore.url import open_url
+    except ImportError as error:
+        raise ConfigurationError(f"Firestore needs more packages: pip install 'eventstate[firestore]' ({error})") from None
+    return open_url(url, runtime)
+
+
+def _options(url: str, known: set[str]) -> Mapping[str, str]:
+    options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ConfigurationError(f"{url!r}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    return options
+
+
+def _seconds(options: Mapping[str, str], default: float) -> float:
+    text = options.get("timeout")
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 < seconds < 3600:
+        raise ConfigurationError(f"timeout={text!r}: use a number of seconds between 0 and 3600")
+    return seconds
+
+
+def open_store(url: str) -> Store:
+    """Open a store for sync callers; use it in a ``with`` statement or call its ``close``.
+
+    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full|normal|off``,
+    ``?timeout=SECONDS`` and ``?mode=ro``; ``memory://``; ``firestore://project[/database]`` with
+    ``?root=a/b`` and ``?timeout=SECONDS``. What is part of a name is percent-encoded.
+
+    Raises:
+        ConfigurationError: no such URL, an unknown option, or a package that is missing.
+        NotADatabaseError, FormatError, StorePermissionError, StoreReadOnlyError, StoreUnavailableError:
+            the store can't be opened; the text says what to do.
+    """
+    return make_store(url, BlockingRuntime())
+
+
+def open_async_store(url: str) -> Store:
+    """Open a store for asyncio callers, inside the running loop; use it in an ``async with`` statement.
+
+    URLs and errors are those of `open_store`.
+    """
+    from eventstate.runtime.aio import AsyncioRuntime
+
+    return make_store(url, AsyncioRuntime())

@@ -1,0 +1,1 @@
+"""Tools to test stores, machines and what is built on them: usable in your own test suite."""
