@@ -162,14 +162,18 @@ class UnknownEventError(InvalidInputError):
 class IllegalTransitionError(EventStateError):
     """The machine's declared transitions forbid this action in this state. Nothing was written."""
 
-    def __init__(self, *, machine: str, state: str, action: str, legal: tuple[str, ...], target: str | None = None) -> None:
+    def __init__(
+        self, *, machine: str, state: str, action: str, legal: tuple[str, ...], target: str | None = None
+    ) -> None:
         self.machine = machine
         self.state = state
         self.action = action
         self.legal = legal
         self.target = target
         if target is None:
-            text = f"{machine} in state {state!r} does not allow {action!r}; legal here: {', '.join(legal) or 'nothing'}"
+            text = (
+                f"{machine} in state {state!r} does not allow {action!r}; legal here: {', '.join(legal) or 'nothing'}"
+            )
         else:
             text = (
                 f"{machine}: {action!r} in state {state!r} led to {target!r}, which the declared"
@@ -208,9 +212,7 @@ class StateDeletedError(NotFoundError):
     def __init__(self, *, state_id: str, version: int) -> None:
         self.state_id = state_id
         self.version = version
-        super().__init__(
-            f"{state_id!r} was deleted at version {version}; pass reopen=True to begin a new incarnation"
-        )
+        super().__init__(f"{state_id!r} was deleted at version {version}; pass reopen=True to begin a new incarnation")
 
 
 class ConflictError(EventStateError):

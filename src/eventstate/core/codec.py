@@ -7,7 +7,7 @@ is therefore looked at again, slowly.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
@@ -55,13 +55,13 @@ def check_plain(value: object, path: str, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise EncodingError(path=path[:60], problem=f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-            if type(key) is not str:  # pyright: ignore[reportUnknownArgumentType]
+        for key, item in cast("dict[Any, Any]", value).items():
+            if type(key) is not str:
                 raise EncodingError(path=path, problem=f"key {key!r} is not text")
             check_text(key, path)
             check_plain(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        for index, item in enumerate(cast("list[Any]", value)):
             check_plain(item, f"{path}[{index}]", depth + 1)
     else:
         _check_scalar(value, path)

@@ -27,7 +27,8 @@ JOB: Final = "job"
 TASK: Final = "task"
 
 KINDS: Final[frozenset[str]] = frozenset(
-    {HEAD, ENTRY, SNAPSHOT, COMMAND, OUTCOME, TRANSACTION, LOCK, LEASE, FENCE, WAIT, CURSOR, PROJECTION, PIN, SEAL, JOB, TASK}
+    {HEAD, ENTRY, SNAPSHOT, COMMAND, OUTCOME, TRANSACTION, LOCK, LEASE, FENCE, WAIT}
+    | {CURSOR, PROJECTION, PIN, SEAL, JOB, TASK}
 )
 NUMBERED: Final[frozenset[str]] = frozenset({ENTRY, SNAPSHOT, FENCE, SEAL, TASK})
 """Kinds whose keys carry a number ``n``; all others have ``n == 0``."""

@@ -30,6 +30,14 @@ class Fold(Protocol):
         """The state after an event."""
         ...
 
+    def step_new(self, state: Any, event: StoredEvent, where: str) -> Any:
+        """The state after an event that is about to be appended.
+
+        Raises:
+            IllegalTransitionError: the machine's declaration forbids it.
+        """
+        ...
+
     def dump(self, state: Any) -> bytes:
         """The state as JSON text."""
         ...
@@ -83,6 +91,9 @@ class PlainFold:
                 " latest recorded state and its raw events can be read without"
             )
         return after
+
+    def step_new(self, state: Any, event: StoredEvent, where: str) -> Any:
+        return self.step(state, event, where)
 
     def dump(self, state: Any) -> bytes:
         return encode(state)

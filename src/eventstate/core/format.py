@@ -312,8 +312,6 @@ def decode_snapshot(document: Document) -> tuple[Snapshot, Any]:
     return Snapshot(members["n"], members["chain"].encode("ascii"), members["at"], image), members["state"]
 
 
-
-
 def retokened_head(document: Document, token: str) -> bytes:
     """The body of the same head under another token: same content, and a new revision once written.
 

@@ -61,9 +61,7 @@ def plan_appends(
         InvalidInputError: no events, or two appends to one stream.
     """
     operations: list[Operation] = []
-    tips: list[Tip] = []
-    for append in appends:
-        tips.append(_plan_one(append, operations, token, now, node))
+    tips = [_plan_one(append, operations, token, now, node) for append in appends]
     if len({tip.id for tip in tips}) != len(tips):
         raise InvalidInputError("two appends of one call name the same stream: put their events into one")
     operations.extend(extra)
@@ -135,9 +133,7 @@ def plan_snapshot(
     return Plan(Batch(token, tuple(operations)), (replace(after, revision=None),))
 
 
-def plan_head(
-    tip: Tip, image: Image | None, action: str, metadata: Mapping[str, Any], *, token: str
-) -> Plan:
+def plan_head(tip: Tip, image: Image | None, action: str, metadata: Mapping[str, Any], *, token: str) -> Plan:
     """A batch that rewrites the head alone: same version, new revision.
 
     Repair, a changed fold and the killing of a commit in flight (core.settlement) use it.

@@ -57,14 +57,13 @@ class Change:
 
 
 class Appended(NamedTuple):
-    """One stream after an append."""
+    """One stream after an append; ``text`` is its state, None after a deletion."""
 
     known: Known
     tip: Tip
-    state: Any
+    text: bytes | None
     action: str
     metadata: Mapping[str, Any]
-    appended: int
 
 
 class Receipt(NamedTuple):
@@ -75,10 +74,17 @@ class Receipt(NamedTuple):
     position: int | None
 
 
+Extra = Callable[[str], Sequence[Operation]]
+"""Makes further operations of the same commit; bodies must hold the token they are given as member ``t``."""
+
+
+def _nothing(_token: str) -> Sequence[Operation]:
+    return ()
+
+
 class _Planned(NamedTuple):
     change: Change
     append: Append
-    state: Any
 
 
 class Appender:
@@ -112,7 +118,7 @@ class Appender:
         *,
         idempotency_key: str | None = None,
         fingerprint: bytes = b"",
-        extra: Sequence[Operation] = (),
+        extra: Extra = _nothing,
     ) -> Receipt:
         """Append to all streams in one commit, or to none.
 
@@ -139,13 +145,14 @@ class Appender:
             if not planned_changes:
                 return Receipt([await self._unchanged(change) for change in changes], None, None)
             token = self._store.runtime.unique()
+            others = extra(token)
             command = self._command(idempotency_key, fingerprint, planned_changes, token)
             plan = plan_appends(
                 [p.append for p in planned_changes],
                 token=token,
                 now=self._store.runtime.now(),
                 node=self._store.node,
-                extra=(*extra, *command),
+                extra=(*others, *command),
             )
             result = await self._committer.commit(plan.batch)
             if isinstance(result, Committed):
@@ -153,7 +160,7 @@ class Appender:
             earlier = await self._earlier(idempotency_key, fingerprint)
             if earlier is not None:
                 return Receipt((), earlier, None)
-            await self._judge_refusal(result, extra, [p.append.tip for p in planned_changes], attempt)
+            await self._judge_refusal(result, others, [p.append.tip for p in planned_changes], attempt)
             fresh = True
 
     async def _judge_refusal(
@@ -184,10 +191,9 @@ class Appender:
 
     async def _plan(self, change: Change, fresh: bool) -> _Planned | None:
         known = None if fresh else change.seen or self._known.get(change.id)
-        if known is not None and change.expected is not ANY and change.seen is None:
+        if known is not None and change.seen is None and change.expected not in (ANY, _version_of(known)):
             # What we remember may be old: an unexpected version is a reason to look again, not yet a conflict.
-            if _version_of(known) != change.expected:
-                known = None
+            known = None
         if known is None:
             known = await self._read(change.id)
         head, state = await self._current(change, known)
@@ -208,7 +214,7 @@ class Appender:
             fold = change.fold
             image = Image(fold.dump(after), fold.version, fold.schema, fold.label(after))
         append = Append(tip, events, image, change.metadata, self._policy, change.reopen)
-        return _Planned(change, append, after)
+        return _Planned(change, append)
 
     async def _read(self, id: str) -> Known | None:
         try:
@@ -254,7 +260,7 @@ class Appender:
             version += 1
             where = f"event {self._owner}/{change.id} version {version}"
             stored = StoredEvent(version, event.type, _body_of(event), event.schema, 0, change.metadata, {})
-            state = change.fold.step(state, stored, where)
+            state = change.fold.step_new(state, stored, where)
         return state
 
     def _receipt(
@@ -262,9 +268,9 @@ class Appender:
     ) -> Receipt:
         bodies = {op.key: op.body for op in plan.batch.operations if isinstance(op, Put)}
         streams: list[Appended] = []
-        for item, tip in zip(planned, plan.tips, strict=True):
-            revision = result.revisions.get(tip.key)
-            tip = replace(tip, revision=revision)
+        for item, planned_tip in zip(planned, plan.tips, strict=True):
+            revision = result.revisions.get(planned_tip.key)
+            tip = replace(planned_tip, revision=revision)
             image = item.append.image
             known = Known(Document(tip.key, bodies[tip.key], revision or "", result.at), _kept_apart(image))
             if revision is None:  # settled by its entry while the head had already moved on
@@ -272,9 +278,8 @@ class Appender:
             else:
                 self.remember(tip.id, known)
             action = item.append.events[-1].type
-            streams.append(
-                Appended(known, tip, item.state, action, item.append.metadata, tip.version - item.append.tip.version)
-            )
+            text = image.state if image else None
+            streams.append(Appended(known, tip, text, action, item.append.metadata))
         return Receipt(streams, None, result.position)
 
     async def _unchanged(self, change: Change) -> Appended:
@@ -282,8 +287,10 @@ class Appender:
         head, state = await self._current(change, known)
         tip = head.tip if head else unborn(self._owner, change.id)
         document = known.document if known else Document(tip.key, b"", "", 0)
-        action, metadata = (head.action, head.metadata) if head else ("", {})
-        return Appended(Known(document, known.state if known else None), tip, state, action, metadata, 0)
+        action = head.action if head else ""
+        metadata: Mapping[str, Any] = head.metadata if head else {}
+        text = None if tip.deleted else change.fold.dump(state)
+        return Appended(Known(document, known.state if known else None), tip, text, action, metadata)
 
     async def _earlier(self, key: str | None, fingerprint: bytes) -> Mapping[str, int] | None:
         if key is None:

@@ -172,9 +172,7 @@ class StreamReader:
         entries = chained(documents, candidate, snapshot.digest)
         return await self._replay(tip, fold, start, version, entries)
 
-    async def _replay(
-        self, tip: Tip, fold: Fold, start: Start, version: int, entries: Sequence[Entry] = ()
-    ) -> StateAt:
+    async def _replay(self, tip: Tip, fold: Fold, start: Start, version: int, entries: Sequence[Entry] = ()) -> StateAt:
         state, reached, digest = start
         event: StoredEvent | None = None
         while True:

@@ -10,8 +10,9 @@ from eventstate.core.expected import AnyVersion
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
 from eventstate.log.verify import ConsistencyReport
-from eventstate.machines.core import PersisterCore, metadata_of
+from eventstate.machines.core import PersisterCore
 from eventstate.machines.machine import Machine
+from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime
@@ -23,8 +24,8 @@ S = TypeVar("S")
 class AsyncStateMachinePersister:
     """Keeps the machines of one governor in a store, and gives back every state at every version.
 
-    Safe to use from many tasks of the loop it was made in. Methods that name a state take ``(machine, id)``, ``(machine name, id)``
-    or the full state id alone.
+    Safe to use from many tasks of the loop it was made in. Methods that name a state take ``(machine, id)``,
+    ``(machine name, id)`` or the full state id alone.
 
     Args:
         store: from `open_async_store`.
@@ -47,7 +48,7 @@ class AsyncStateMachinePersister:
         keep_snapshots: int = 5,
     ) -> None:
         if isinstance(store.runtime, BlockingRuntime):
-            raise ConfigurationError("this store was opened with open_store: use StateMachinePersister")
+            raise ConfigurationError("a store of open_store: use StateMachinePersister with it")
         policy = SnapshotPolicy(every=snapshot_every, keep=keep_snapshots)
         self._core = PersisterCore(store, governor, machines, policy)
 
@@ -488,7 +489,9 @@ class AsyncStateMachinePersister:
             report.count(item)
         return report
 
-    async def validate_consistency(self, *, progress: Callable[[ConsistencyReport], None] | None = None) -> ConsistencyReport:
+    async def validate_consistency(
+        self, *, progress: Callable[[ConsistencyReport], None] | None = None
+    ) -> ConsistencyReport:
         """Verify every stream: chains, heads, snapshots, and states against their replays.
 
         ``progress`` is called with the report so far after each page of streams.
@@ -513,4 +516,3 @@ class AsyncStateMachinePersister:
             TokenExpiredError: what would prove it is pruned.
         """
         return await self._core.settle(token)
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import orjson
 
@@ -17,7 +17,6 @@ from eventstate.core.metadata import metadata_to_plain
 from eventstate.errors import (
     ConfigurationError,
     CorruptionError,
-    IllegalTransitionError,
     SchemaNewerError,
     UnknownEventError,
 )
@@ -76,7 +75,7 @@ class Machine(Generic[S, E]):
             raise ConfigurationError(f"machine {name!r}: fold_version and state_schema begin at 1")
         self.version = fold_version
         self.schema = state_schema
-        self._evolve = evolve
+        self._evolve: Callable[[Any, Any], Any] | None = evolve
         self._shape = Shape(_shape_type(initial))
         self._initial = encode(self._shape.to_plain(initial), f"initial state of {name}")
         self._shapes, self._names = _event_shapes(self.name, evolve, events)
@@ -107,7 +106,8 @@ class Machine(Generic[S, E]):
         Raises:
             ConfigurationError: the machine declares no transitions.
         """
-        return self._declared().actions(state)
+        declared = self._declared()
+        return declared.actions(declared.label(state))
 
     def diagram(self, state: S | None = None) -> str:
         """The declared transitions as a Mermaid state diagram, the current state marked.
@@ -115,8 +115,8 @@ class Machine(Generic[S, E]):
         Raises:
             ConfigurationError: the machine declares no transitions.
         """
-        initial = self.initial()
-        return self._declared().diagram(initial, state)
+        declared = self._declared()
+        return declared.diagram(self.initial(), state)
 
     def _declared(self) -> Transitions:
         if self._transitions is None or self._transitions.table is None:
@@ -142,6 +142,17 @@ class Machine(Generic[S, E]):
                 return state if self._evolve is None else self._evolve(state, self.event_of(event, where))
             return self.load(after, self.schema, where)
         return self._evolve(state, self.event_of(event, where))
+
+    def step_new(self, state: Any, event: StoredEvent, where: str) -> Any:
+        """The state after an event to append, held against the declared transitions."""
+        transitions = self._transitions
+        if transitions is None or event.type.startswith(RESERVED):
+            return self.step(state, event, where)
+        before = transitions.label(state)
+        transitions.check(before, event.type)
+        after = self.step(state, event, where)
+        transitions.check_led_to(before, event.type, transitions.label(after))
+        return after
 
     def event_of(self, event: StoredEvent, where: str) -> Any:
         """The typed event of a stored one, brought to its present schema.
@@ -192,9 +203,10 @@ class Machine(Generic[S, E]):
         """
         if isinstance(event, Event):
             return self._new_raw(event)
-        name = self._names.get(type(event))
+        type_ = cast("type[Any]", type(event))
+        name = self._names.get(type_)
         if name is None:
-            shown = event_type_of(type(event))
+            shown = event_type_of(type_)
             raise UnknownEventError(machine=self.name, event_type=shown, known=self.event_types)
         return self._encoded(name, self._shapes[name].to_plain(event), None)
 
@@ -216,21 +228,6 @@ class Machine(Generic[S, E]):
         schema = self._upcasters.current(name)
         return NewEvent(name, encode(data, f"$.{name}"), schema=schema, metadata=metadata)
 
-    def stored(self, event: NewEvent, index: int) -> StoredEvent:
-        """A new event as it will be read back."""
-        body = {"type": event.type, "data": orjson.loads(event.data)} if event.data is not None else {"type": event.type}
-        return StoredEvent(index + 1, event.type, body, event.schema, 0, {}, {})
-
-    def check_legal(self, state: Any, action: str) -> None:
-        """Raise an IllegalTransitionError unless the action is legal in this state."""
-        if self._transitions is not None:
-            self._transitions.check(state, action)
-
-    def check_led_to(self, before: Any, action: str, after: Any) -> None:
-        """Raise an IllegalTransitionError unless the declared transitions lead where evolve went."""
-        if self._transitions is not None:
-            self._transitions.check_led_to(before, action, after)
-
 
 def _shape_type(initial: object) -> type | None:
     return None if initial is None else type(initial)
@@ -249,7 +246,9 @@ def _event_shapes(
     for name, type_ in declared.items():
         check_id("event type", name)
         if name.startswith(RESERVED):
-            raise ConfigurationError(f"machine {machine!r}: event type {name!r} begins with {RESERVED!r}, which is reserved")
+            raise ConfigurationError(
+                f"machine {machine!r}: event type {name!r} begins with {RESERVED!r}, which is reserved"
+            )
         if type_ in names:
             raise ConfigurationError(f"machine {machine!r} declares {type_.__name__} under two names")
         names[type_] = name
@@ -282,4 +281,3 @@ def _parameters(evolve: Callable[..., Any]) -> list[str]:
 
 def _is_union(annotation: object) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-

@@ -10,8 +10,9 @@ from eventstate.core.expected import AnyVersion
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
 from eventstate.log.verify import ConsistencyReport
-from eventstate.machines.core import PersisterCore, metadata_of
+from eventstate.machines.core import PersisterCore
 from eventstate.machines.machine import Machine
+from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime, drive
@@ -47,7 +48,7 @@ class StateMachinePersister:
         keep_snapshots: int = 5,
     ) -> None:
         if not isinstance(store.runtime, BlockingRuntime):
-            raise ConfigurationError("this store was opened with open_async_store: use AsyncStateMachinePersister")
+            raise ConfigurationError("a store of open_async_store: use AsyncStateMachinePersister with it")
         policy = SnapshotPolicy(every=snapshot_every, keep=keep_snapshots)
         self._core = PersisterCore(store, governor, machines, policy)
 
@@ -217,9 +218,7 @@ class StateMachinePersister:
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return drive(
-            core.execute(
-                core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key
-            )
+            core.execute(core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key)
         )
 
     def log_transition(
@@ -520,4 +519,3 @@ class StateMachinePersister:
             TokenExpiredError: what would prove it is pruned.
         """
         return drive(self._core.settle(token))
-

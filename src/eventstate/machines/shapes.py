@@ -16,7 +16,7 @@ _PLAIN_TYPES = (dict, list, str, int, float, bool, type(None))
 class Shape:
     """How one type is stored. Plain data passes as it is, other types through pydantic."""
 
-    def __init__(self, type_: type | None) -> None:
+    def __init__(self, type_: type[Any] | None) -> None:
         self.type = type_
         self._load: Callable[[bytes], Any] | None = None
         self._dump: Callable[..., Any] | None = None
@@ -45,11 +45,11 @@ class Shape:
         return self._load(orjson.dumps(plain))
 
 
-def _adapter(type_: type) -> Any:
+def _adapter(type_: type[Any]) -> Any:
     from pydantic import TypeAdapter
 
+    name = type_.__name__
     if not (dataclasses.is_dataclass(type_) or hasattr(type_, "__pydantic_core_schema__")):
-        raise ConfigurationError(
-            f"{type_.__name__} can't be stored: use a pydantic model, a dataclass, or plain dicts and lists"
-        )
-    return TypeAdapter(type_)
+        raise ConfigurationError(f"{name} can't be stored: use a pydantic model, a dataclass, or plain dicts and lists")
+    adapter: Any = TypeAdapter(type_)
+    return adapter

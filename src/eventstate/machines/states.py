@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from eventstate.core.causality import VectorClock
+from eventstate.core.instants import EPOCH
 from eventstate.core.metadata import NO_METADATA, ChangeMetadata
 from eventstate.log.reading import Known
 
@@ -22,7 +23,7 @@ class StateSnapshot(Generic[S]):
         id: the full state id, such as ``order-42``.
         data: the state; it is the caller's own, changing it changes nothing stored.
         version: events so far; 0 for a state that was never saved.
-        timestamp: when its last event was recorded, aware UTC.
+        timestamp: when its last event was recorded, aware UTC; 1970 for a state that was never saved.
         metadata: who, why and in what context, of its last event.
         causality: the vector clock after its last event.
         action: the type of its last event.
@@ -33,7 +34,7 @@ class StateSnapshot(Generic[S]):
     id: str
     data: S
     version: int = 0
-    timestamp: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    timestamp: datetime = EPOCH
     metadata: ChangeMetadata = NO_METADATA
     causality: VectorClock = field(default_factory=VectorClock)
     action: str = ""

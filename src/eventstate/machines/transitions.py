@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from eventstate.errors import ConfigurationError, IllegalTransitionError
 
@@ -34,36 +34,29 @@ class Transitions:
         if callable(self._state_of):
             label = self._state_of(state)
         elif isinstance(state, Mapping):
-            label = state[self._state_of]  # pyright: ignore[reportUnknownVariableType]
+            label = cast("Mapping[str, Any]", state)[self._state_of]
         else:
             label = getattr(state, self._state_of)
-        value = getattr(label, "value", label)  # pyright: ignore[reportUnknownArgumentType]
+        value: object = getattr(label, "value", label)
         if not isinstance(value, str):
             raise ConfigurationError(f"machine {self._machine!r}: state_of gave {label!r}, which is no text")
         return value
 
-    def actions(self, state: Any) -> tuple[str, ...]:
-        """The actions legal in a state, in the order declared."""
-        label = self.label(state)
+    def actions(self, label: str) -> tuple[str, ...]:
+        """The actions legal in a declared state, in the order declared."""
         return tuple(dict.fromkeys(action for source, action, _ in self.table or () if source == label))
 
-    def check(self, state: Any, action: str) -> None:
-        """Raise unless the action is legal in this state."""
-        if self.table is not None and (self.label(state), action) not in self._targets:
-            label = self.label(state)
-            raise IllegalTransitionError(
-                machine=self._machine, state=label, action=action, legal=self.actions(state)
-            )
+    def check(self, label: str, action: str) -> None:
+        """Raise an IllegalTransitionError unless the action is legal in a declared state."""
+        if self.table is not None and (label, action) not in self._targets:
+            legal = self.actions(label)
+            raise IllegalTransitionError(machine=self._machine, state=label, action=action, legal=legal)
 
-    def check_led_to(self, before: Any, action: str, after: Any) -> None:
-        """Raise unless an action that is legal led where it is declared to."""
-        if self.table is None:
-            return
-        source, target = self.label(before), self.label(after)
-        if target not in self._targets.get((source, action), ()):
-            raise IllegalTransitionError(
-                machine=self._machine, state=source, action=action, legal=self.actions(before), target=target
-            )
+    def check_led_to(self, source: str, action: str, target: str) -> None:
+        """Raise an IllegalTransitionError unless an action that is legal led where it is declared to."""
+        if self.table is not None and target not in self._targets[source, action]:
+            legal = self.actions(source)
+            raise IllegalTransitionError(machine=self._machine, state=source, action=action, legal=legal, target=target)
 
     def diagram(self, initial: Any, state: Any | None) -> str:
         """Mermaid text of the table; the state that ``state`` is in is marked."""
@@ -78,7 +71,10 @@ class Transitions:
         sources = {source for source, _, _ in self.table or ()}
         lines += [f"    {ids[label]} --> [*]" for label in labels if label not in sources]
         if state is not None and self.label(state) in ids:
-            lines += ["    classDef current font-weight:bold,stroke-width:4px", f"    class {ids[self.label(state)]} current"]
+            lines += [
+                "    classDef current font-weight:bold,stroke-width:4px",
+                f"    class {ids[self.label(state)]} current",
+            ]
         return "\n".join(lines)
 
 

@@ -12,6 +12,9 @@ from eventstate.runtime.clock import SystemClock
 
 T = TypeVar("T")
 
+WORKERS = 4
+"""One leads commits, the others scan."""
+
 
 class AsyncioWaiter:
     """A wait on a future of one loop."""
@@ -45,7 +48,13 @@ class AsyncioRuntime(SystemClock):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._workers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="eventstate")
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def _workers(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="eventstate")
+        return self._pool
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -69,8 +78,9 @@ class AsyncioRuntime(SystemClock):
             call()
 
     def close(self) -> None:
-        """Let the worker threads end once their work is done."""
-        self._workers.shutdown(wait=False)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
 
 
 def _wake_all(waiters: Sequence[Waiter]) -> None:

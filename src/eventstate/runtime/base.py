@@ -54,3 +54,7 @@ class Runtime(Protocol):
         after the tasks that are ready now have had their turn.
         """
         ...
+
+    def close(self) -> None:
+        """Let go of worker threads; the store that was opened with this runtime calls it."""
+        ...

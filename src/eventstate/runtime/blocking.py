@@ -76,3 +76,6 @@ class BlockingRuntime(SystemClock):
     def start(self, waiter: Waiter, call: Callable[[], None]) -> None:
         assert isinstance(waiter, BlockingWaiter)
         waiter.start(call)
+
+    def close(self) -> None:
+        pass

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from eventstate.core.documents import (
     ENTRY,
     Batch,
-    Committed,
     CommitResult,
+    Committed,
     Delete,
     Document,
     FeedPage,
@@ -146,6 +146,7 @@ class MemoryStore(Closing):
 
     async def aclose(self) -> None:
         self._closed = True
+        self._runtime.close()
 
 
 _CAPABILITIES = Capabilities(feed_order="store", durability="none", shared=False)

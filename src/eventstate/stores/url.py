@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from eventstate.errors import ConfigurationError
@@ -48,10 +47,11 @@ def _sqlite(url: str, runtime: Runtime) -> Store:
     path = unquote(parts.path)[1:]
     if parts.netloc or not path:
         raise ConfigurationError(f"{url!r}: write sqlite:///relative.db (three slashes) or sqlite:////absolute.db")
-    options = _options(url, {"durability", "timeout", "mode", "wal_pages"})
-    durability = options.get("durability", "full")
-    if durability not in get_args(Durability):
-        raise ConfigurationError(f"durability={durability!r}: use full, normal or off")
+    options = _options(url, {"durability", "timeout", "mode"})
+    durabilities: dict[str, Durability] = {"full": "full", "normal": "normal", "off": "off"}
+    durability = durabilities.get(options.get("durability", "full"))
+    if durability is None:
+        raise ConfigurationError(f"durability={options['durability']!r}: use full, normal or off")
     if options.get("mode", "rw") not in ("rw", "ro"):
         raise ConfigurationError(f"mode={options['mode']!r}: use rw or ro")
     settings = Settings(
@@ -64,11 +64,17 @@ def _sqlite(url: str, runtime: Runtime) -> Store:
 
 
 def _firestore(url: str, runtime: Runtime) -> Store:
-    try:
-        from eventstate.stores.firestore.url import open_url
-    except ImportError as error:
-        raise ConfigurationError(f"Firestore needs more packages: pip install 'eventstate[firestore]' ({error})") from None
-    return open_url(url, runtime)
+    from eventstate.stores.firestore.opening import open_firestore
+    from eventstate.stores.firestore.url import parse_url
+
+    settings = parse_url(url)
+    return open_firestore(
+        settings.project,
+        runtime=runtime,
+        database=settings.database,
+        root=settings.root,
+        timeout=settings.timeout,
+    )
 
 
 def _options(url: str, known: set[str]) -> Mapping[str, str]:

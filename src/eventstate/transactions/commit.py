@@ -184,9 +184,7 @@ class Committer:
         own = {key: doc for key, doc in found.items() if token_in(doc.body) == batch.token}
         if not own:
             return None
-        return Committed(
-            {key: doc.revision for key, doc in own.items()}, max(doc.written_at for doc in own.values())
-        )
+        return Committed({key: doc.revision for key, doc in own.items()}, max(doc.written_at for doc in own.values()))
 
     async def _read(self, key: Key) -> Document | None:
         return (await self._store.get([key])).documents.get(key)

@@ -66,11 +66,7 @@ def create_file(settings: Settings) -> None:
         raise StoreUnavailableError(store=settings.url, detail="there is no such file, and read-only opens make none")
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        fsync_folder(path.parent)
     except FileExistsError:
         return
     except FileNotFoundError:
@@ -79,6 +75,15 @@ def create_file(settings: Settings) -> None:
         raise StorePermissionError(store=settings.url, detail=str(error)) from None
     except OSError as error:
         raise StoreReadOnlyError(store=settings.url, detail=str(error)) from None
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def connect(settings: Settings, *, writable: bool) -> apsw.Connection:
@@ -95,7 +100,7 @@ def connect(settings: Settings, *, writable: bool) -> apsw.Connection:
     if not os.access(path, os.R_OK):
         raise StorePermissionError(store=settings.url, detail="the file can't be read by this user")
     if writable and not os.access(path, os.W_OK):
-        raise StoreReadOnlyError(store=settings.url, detail="the file can't be written by this user; open with ?mode=ro")
+        raise StoreReadOnlyError(store=settings.url, detail="this user can't write the file; open with ?mode=ro")
     flags = apsw.SQLITE_OPEN_READONLY if settings.read_only else apsw.SQLITE_OPEN_READWRITE
     try:
         connection = apsw.Connection(str(path), flags=flags, vfs=settings.vfs, statementcachesize=64)

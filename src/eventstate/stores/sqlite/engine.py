@@ -8,14 +8,14 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 
 from eventstate.core.documents import Committed, Refused, Unknown
-from eventstate.errors import EventStateError, StoreClosedError, StoreForkedError
+from eventstate.errors import ConfigurationError, EventStateError, StoreClosedError, StoreForkedError
 from eventstate.stores.sqlite import schema
 from eventstate.stores.sqlite.checkpoint import Checkpointer
 from eventstate.stores.sqlite.clock import StoreClock, stored_offset, write_offset
@@ -99,7 +99,7 @@ class Engine:
         return self._known
 
     @contextmanager
-    def reader(self) -> Iterator[apsw.Connection]:
+    def reader(self) -> Generator[apsw.Connection]:
         """A connection for one short read."""
         self.check_usable()
         try:
@@ -155,9 +155,7 @@ class Engine:
         for member, result in zip(group, results, strict=True):
             member.result = result
 
-    def _tell_failed(
-        self, group: Sequence[Member], results: Sequence[Committed | Refused], error: apsw.Error
-    ) -> None:
+    def _tell_failed(self, group: Sequence[Member], results: Sequence[Committed | Refused], error: apsw.Error) -> None:
         """COMMIT raised. What it was to write is unknown, or certainly lost when the disk was full."""
         for member, result in zip(group, results, strict=True):
             if isinstance(result, Refused):
@@ -216,7 +214,7 @@ class Engine:
             self._checkpointer.run_if_due(writer)
 
     @contextmanager
-    def exclusive_writer(self) -> Iterator[apsw.Connection]:
+    def exclusive_writer(self) -> Generator[apsw.Connection]:
         """The writer connection for upkeep such as backups; the caller must not overlap commits of this process."""
         self.check_usable()
         if self._writer is None:
@@ -247,7 +245,7 @@ class Engine:
 
 
 @contextmanager
-def _errors_mapped(url: str) -> Iterator[None]:
+def _errors_mapped(url: str) -> Generator[None]:
     try:
         yield
     except apsw.Error as error:
@@ -263,9 +261,12 @@ def shared_engine(settings: Settings, new_node: Callable[[], str]) -> Engine:
     """The engine of this process for a file: one writer connection, whatever the number of stores."""
     with _sharing:
         engine = _shared.get(_identity(settings)) if settings.path.exists() else None
-        if engine is None or engine.settings.durability != settings.durability:
+        if engine is None:
             engine = Engine(settings, new_node)
             _shared[_identity(settings)] = engine
+        elif engine.settings.durability != settings.durability:
+            already = engine.settings.durability
+            raise ConfigurationError(f"{settings.url} is open in this process with durability={already}; use the same")
         engine.users += 1
         return engine
 

@@ -69,10 +69,12 @@ class GroupCommit:
         return member.result
 
     async def _abandon(self, member: Member) -> None:
-        """The caller was cancelled: take the batch back if it has not begun, else see it through."""
+        """The caller was cancelled: take the batch back if it has not begun, else see it through.
+
+        The first in line may have been given the lead already, so it stays and leads.
+        """
         with self._mutex:
-            queued = member in self._queue and (len(self._queue) > 1 or not self._leading)
-            if queued and self._queue[0] is not member:
+            if member in self._queue and self._queue[0] is not member:
                 self._queue.remove(member)
                 return
         await member.waiter.wait(CANCEL_PATIENCE_SECONDS)

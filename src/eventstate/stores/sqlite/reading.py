@@ -125,16 +125,23 @@ def owners(connection: apsw.Connection, after: str, limit: int) -> Sequence[str]
     """Owners of streams or other documents, ascending: one index step each, not a scan."""
     found: list[str] = []
     while len(found) < limit:
-        after = connection.execute(_NEXT_OWNER, (after,)).get
-        if after is None:
+        row = connection.execute(_NEXT_OWNER, (after,)).fetchone()
+        if row is None or row[0] is None:
             break
+        after = row[0]
         found.append(after)
     return found
 
 
-_NEXT_OWNER = "SELECT min(o) FROM (SELECT min(owner) AS o FROM streams WHERE owner > ?1 UNION ALL " + " UNION ALL ".join(
-    f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1" for kind in sorted(KINDS - {HEAD, ENTRY})
-) + ")"
+_NEXT_OWNER = "SELECT min(owner) FROM ({})".format(
+    " UNION ALL ".join(
+        ["SELECT min(owner) AS owner FROM streams WHERE owner > ?1"]
+        + [
+            f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1"
+            for kind in sorted(KINDS - {HEAD, ENTRY})
+        ]
+    )
+)
 
 
 def feed(connection: apsw.Connection, after: int, limit: int) -> FeedPage:

@@ -77,3 +77,11 @@ def create(connection: apsw.Connection, node: str) -> None:
     connection.execute("INSERT INTO meta VALUES ('node', ?), ('epoch', 1)", (node,))
     connection.pragma("application_id", APPLICATION_ID)
     connection.pragma("user_version", FORMAT)
+
+
+def begin_incarnation(connection: apsw.Connection) -> None:
+    """Mark a restored file as another history than the one it was copied from."""
+    with connection:
+        connection.execute("UPDATE meta SET value = value || '+' || lower(hex(randomblob(2))) WHERE name = 'node'")
+        connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'epoch'")
+        connection.execute("DELETE FROM meta WHERE name = 'backed up'")

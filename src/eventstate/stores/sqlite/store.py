@@ -116,6 +116,7 @@ class SqliteStore(Closing):
             self._closed = True
             engine = self._engine
             await self._runtime.run_blocking(lambda: release_engine(engine))
+            self._runtime.close()
 
 
 _SURVIVES: Final[dict[Durability, Literal["power-loss", "process-crash", "none"]]] = {

@@ -1,0 +1,220 @@
+"""What a persister reads: states at versions and times, histories, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from eventstate.core.causality import VectorClock
+from eventstate.core.documents import HEAD, Document, Key
+from eventstate.core.format import (
+    DELETED,
+    RESERVED,
+)
+from eventstate.core.ids import machine_of
+from eventstate.core.instants import micros_of, utc_of
+from eventstate.core.metadata import metadata_from_plain
+from eventstate.errors import (
+    CorruptionError,
+    InvalidInputError,
+    StateDeletedError,
+    StateNotFoundError,
+    VersionNotFoundError,
+)
+from eventstate.log.history import TimeReader
+from eventstate.log.reading import Known
+from eventstate.machines.machine import Machine
+from eventstate.machines.scope import Scope
+from eventstate.machines.states import StatePage, StateSnapshot, Transition
+
+
+class Loading(Scope):
+    """The reading half of a persister."""
+
+    async def load(
+        self, state_id: str, *, at_version: int | None = None, at_time: datetime | None = None
+    ) -> StateSnapshot[Any]:
+        if at_version is not None and at_time is not None:
+            raise InvalidInputError("pass at_version or at_time, not both")
+        if at_version is not None:
+            return await self._load_version(state_id, _version(at_version))
+        if at_time is not None:
+            return await self._load_time(state_id, micros_of(at_time, "at_time"))
+        known, recovered = await self.known(state_id)
+        fold = self.fold_of(state_id)
+        try:
+            head, state, rebuilt = await self.reader.state_of(known, fold)
+        except CorruptionError as error:
+            if error.where != str(known.document.key):
+                raise
+            known, recovered = await self._known_from_log(state_id), True
+            head, state, rebuilt = await self.reader.state_of(known, fold)
+        self.check_there(head.tip)
+        if rebuilt:
+            known = Known(known.document, fold.dump(state))
+        if known.document.revision:
+            self.appender.remember(state_id, known)
+        return self.current(head, state, known, recovered or (rebuilt and head.image is not None))
+
+    async def _load_version(self, state_id: str, version: int) -> StateSnapshot[Any]:
+        tip = await self.tip_of(state_id)
+        fold = self.fold_of(state_id)
+        at = await self.reader.rebuild(tip, fold, version)
+        event = at.event or await self.events.event(tip, version)
+        if event.type == DELETED:
+            raise StateDeletedError(state_id=state_id, version=version)
+        return StateSnapshot(
+            id=state_id,
+            data=at.state,
+            version=version,
+            timestamp=utc_of(event.at),
+            metadata=metadata_from_plain(event.metadata, version - 1),
+            causality=VectorClock(event.clock),
+            action=event.type,
+        )
+
+    async def _load_time(self, state_id: str, at: int) -> StateSnapshot[Any]:
+        tip = await self.tip_of(state_id)
+        version = await TimeReader(self.store, self.governor).version_at(tip, at)
+        if version is None:
+            first = tip.base.version if tip.base else 1
+            raise VersionNotFoundError(state_id=state_id, asked=f"state at {utc_of(at)}", first=first, last=tip.version)
+        return await self._load_version(state_id, version)
+
+    async def states_page_at(self, at: datetime, after: str, limit: int) -> StatePage:
+        """The states that existed at a time, of some of the streams."""
+        micros = micros_of(at, "at")
+        page = await self.store.scan(HEAD, self.governor, after=self.after(after), limit=limit)
+        states: list[StateSnapshot[Any]] = []
+        for document in page.documents:
+            try:
+                states.append(await self._load_time(document.key.id, micros))
+            except (VersionNotFoundError, StateDeletedError, StateNotFoundError):
+                continue
+        return StatePage(states, page.next.id if page.next else None)
+
+    async def history_page(
+        self, state_id: str, first: int, last: int | None, limit: int = 500
+    ) -> tuple[list[Transition], int | None]:
+        """Transitions from a version on, and the version to go on from (None at the end)."""
+        tip = await self.tip_of(state_id)
+        base = tip.base.version if tip.base else 0
+        start = max(_version(first), base + 1)
+        end = tip.version if last is None else min(_version(last), tip.version)
+        if start > end:
+            return [], None
+        stop = min(end, start + limit - 1)
+        transitions = await self.events.transitions(tip, self.fold_of(state_id), self.reader, start, stop)
+        return [self._transition(state_id, t) for t in transitions], stop + 1 if stop < end else None
+
+    def _transition(self, state_id: str, step: Any) -> Transition:
+        event = step.event
+        machine = self.machines.get(machine_of(state_id))
+        data = event.body.get("data")
+        if machine is not None and "data" in event.body and not event.type.startswith(RESERVED):
+            data = machine.event_of(event, f"event {self.governor}/{state_id} version {event.version}")
+        return Transition(
+            state_id=state_id,
+            version=event.version,
+            action=event.type,
+            data=data,
+            from_state=step.before,
+            to_state=step.after,
+            timestamp=utc_of(event.at),
+            metadata=metadata_from_plain(event.metadata, event.version - 1),
+            causality=VectorClock(event.clock),
+            rebuilt=step.rebuilt,
+        )
+
+    async def list_page(
+        self, *, prefix: str, machine: str | None, state: str | None, after: str, limit: int
+    ) -> StatePage:
+        """Some of the states that exist, in id order."""
+        if limit < 1:
+            raise InvalidInputError(f"limit={limit}: ask for at least one")
+        if machine is not None:
+            prefix = prefix or f"{machine}-"
+        states: list[StateSnapshot[Any]] = []
+        key = self.after(after)
+        while True:
+            page = await self.store.scan(HEAD, self.governor, prefix=prefix, after=key, limit=limit)
+            for document in page.documents:
+                found = await self._listed(document, machine, state)
+                if found is not None:
+                    states.append(found)
+                if len(states) == limit:
+                    more = page.next is not None or document is not page.documents[-1]
+                    return StatePage(states, document.key.id if more else None)
+            key = page.next
+            if key is None:
+                return StatePage(states, None)
+
+    async def _listed(self, document: Document, machine: str | None, state: str | None) -> StateSnapshot[Any] | None:
+        id = document.key.id
+        if machine is not None and machine_of(id) != machine:
+            return None
+        fold = self.fold_of(id)
+        try:
+            head, data, rebuilt = await self.reader.state_of(Known(document), fold)
+        except CorruptionError:
+            found = await self.load(id)
+            return found if state is None or fold.label(found.data) == state else None
+        if head.tip.version == 0 or head.tip.deleted:
+            return None
+        label = fold.label(data) if isinstance(fold, Machine) else head.action
+        if state is not None and label != state:
+            return None
+        return self.current(head, data, Known(document), rebuilt)
+
+    async def governors(self) -> list[str]:
+        found: list[str] = []
+        while True:
+            page = await self.store.owners(after=found[-1] if found else "")
+            if not page:
+                return found
+            found.extend(page)
+
+    async def events_between(self, start: datetime, end: datetime, prefix: str) -> list[Transition]:
+        """Transitions by when they happened, both ends included."""
+        first, last = micros_of(start, "start"), micros_of(end, "end")
+        found: list[Transition] = []
+        key: Key | None = None
+        while True:
+            page = await self.store.scan(HEAD, self.governor, prefix=prefix, after=key)
+            for document in page.documents:
+                version: int | None = 1
+                while version is not None:
+                    transitions, version = await self._history_or_nothing(document.key.id, version)
+                    found.extend(t for t in transitions if first <= micros_of(t.effective_at, "time") <= last)
+            key = page.next
+            if key is None:
+                return sorted(found, key=lambda t: (t.effective_at, t.state_id, t.version))
+
+    async def _history_or_nothing(self, state_id: str, first: int) -> tuple[list[Transition], int | None]:
+        try:
+            return await self.history_page(state_id, first, None)
+        except StateNotFoundError:  # a head without any event: a commit that was given up left it
+            return [], None
+
+    async def exists(self, state_id: str) -> bool:
+        try:
+            tip = await self.tip_of(state_id)
+        except StateNotFoundError:
+            return False
+        return not tip.deleted
+
+    async def batch_get(self, state_ids: Sequence[str]) -> dict[str, StateSnapshot[Any] | None]:
+        found: dict[str, StateSnapshot[Any] | None] = {}
+        for id in state_ids:
+            try:
+                found[id] = await self.load(id)
+            except (StateNotFoundError, StateDeletedError):
+                found[id] = None
+        return found
+
+
+def _version(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(f"version {value!r}: versions begin at 1")
+    return value

@@ -1,0 +1,163 @@
+"""What the operations of a persister share: names, rules, and the ways to its streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from eventstate.core.causality import VectorClock
+from eventstate.core.documents import Document, Key
+from eventstate.core.fold import PLAIN, Fold
+from eventstate.core.format import (
+    Head,
+    Tip,
+    decode_head,
+    encode_head,
+)
+from eventstate.core.ids import check_id, machine_of
+from eventstate.core.instants import utc_of
+from eventstate.core.metadata import NO_METADATA, ChangeMetadata, metadata_from_plain
+from eventstate.core.snapshots import SnapshotPolicy
+from eventstate.errors import (
+    ConfigurationError,
+    CorruptionError,
+    InvalidInputError,
+    StateDeletedError,
+    StateNotFoundError,
+)
+from eventstate.log.appending import Appender
+from eventstate.log.history import HistoryReader
+from eventstate.log.reading import Known, StreamReader
+from eventstate.machines.machine import Machine
+from eventstate.machines.states import StateSnapshot
+from eventstate.stores.base import Store
+
+
+def metadata_of(
+    changed_by: str | None = None,
+    reason: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    occurred_at: datetime | None = None,
+) -> ChangeMetadata:
+    """The metadata of one call from its keyword arguments."""
+    if all(value is None for value in (changed_by, reason, context, correlation_id, causation_id, occurred_at)):
+        return NO_METADATA
+    return ChangeMetadata(
+        changed_by=changed_by,
+        reason=reason,
+        context=context or {},
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        occurred_at=occurred_at,
+    )
+
+
+class Scope:
+    """One governor of one store, and the machines declared for it."""
+
+    def __init__(
+        self, store: Store, governor: str, machines: Iterable[Machine[Any, Any]], policy: SnapshotPolicy
+    ) -> None:
+        self.store = store
+        self.governor = check_id("governor", governor)
+        self.machines: dict[str, Machine[Any, Any]] = {}
+        for machine in machines:
+            if self.machines.setdefault(machine.name, machine) is not machine:
+                raise ConfigurationError(f"two machines are named {machine.name!r}")
+        self.policy = policy
+        self.reader = StreamReader(store, self.governor)
+        self.appender = Appender(store, self.governor, self.reader, policy)
+        self.events = HistoryReader(store, self.governor)
+
+    def resolve(self, target: Machine[Any, Any] | str, id: str | None) -> str:
+        """The full state id of ``(machine, id)``, ``(machine name, id)`` or a full id alone."""
+        if isinstance(target, Machine):
+            if self.machines.get(target.name) is not target:
+                raise ConfigurationError(f"{target!r} is not among this persister's machines=[...]")
+            if id is None:
+                raise InvalidInputError(f"which {target.name}? Pass its id")
+            return target.state_id(id)
+        if id is None:
+            return check_id("state id", target)
+        if not isinstance(target, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"{target!r} is no machine and no state id")
+        return check_id("state id", f"{target}-{check_id('id', id)}")
+
+    def split(self, target: Machine[Any, Any] | str, rest: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """The state id and the events of ``(machine, id, *events)`` or ``(state_id, *events)``."""
+        if isinstance(target, Machine):
+            return self.resolve(target, rest[0] if rest else None), rest[1:]
+        if len(rest) > 1 and isinstance(rest[0], str):
+            return self.resolve(target, rest[0]), rest[1:]
+        return self.resolve(target, None), rest
+
+    def fold_of(self, state_id: str) -> Fold:
+        """The rules for a stream: those of its machine, or plain ones."""
+        return self.machines.get(machine_of(state_id), PLAIN)
+
+    def snapshot(
+        self,
+        tip: Tip,
+        state: Any,
+        action: str,
+        metadata: Mapping[str, Any],
+        before: int,
+        known: Known | None,
+        *,
+        recovered: bool = False,
+        position: int | None = None,
+    ) -> StateSnapshot[Any]:
+        return StateSnapshot(
+            id=tip.id,
+            data=state,
+            version=tip.version,
+            timestamp=utc_of(tip.at),
+            metadata=metadata_from_plain(metadata, max(before, 0)),
+            causality=VectorClock(tip.clock),
+            action=action,
+            recovered=recovered,
+            position=position,
+            known=known,
+        )
+
+    def current(self, head: Head, state: Any, known: Known | None, recovered: bool) -> StateSnapshot[Any]:
+        before = head.tip.version - 1
+        return self.snapshot(head.tip, state, head.action, head.metadata, before, known, recovered=recovered)
+
+    def check_there(self, tip: Tip) -> None:
+        if tip.version == 0:
+            raise StateNotFoundError(governor=self.governor, state_id=tip.id)
+        if tip.deleted:
+            raise StateDeletedError(state_id=tip.id, version=tip.version)
+
+    async def known(self, state_id: str) -> tuple[Known, bool]:
+        try:
+            document = await self.reader.head_document(state_id)
+        except CorruptionError:
+            return await self._known_from_log(state_id), True
+        if document is None:
+            raise StateNotFoundError(governor=self.governor, state_id=state_id)
+        return Known(document), False
+
+    async def _known_from_log(self, state_id: str) -> Known:
+        """A stand-in for a bad head, made from the entries; nothing is written."""
+        tip = await self.reader.repaired(state_id)
+        body = encode_head(tip, None, token="", action="", metadata={})
+        return Known(Document(tip.key, body, "", tip.at))
+
+    async def tip_of(self, state_id: str) -> Tip:
+        """The tip of a stream that has events, from its head or else from its entries."""
+        known, _ = await self.known(state_id)
+        try:
+            tip = decode_head(known.document)[0].tip
+        except CorruptionError:
+            tip = await self.reader.repaired(state_id)
+        if tip.version == 0:
+            raise StateNotFoundError(governor=self.governor, state_id=state_id)
+        return tip
+
+    def after(self, id: str) -> Key | None:
+        return self.reader.key(id) if id else None

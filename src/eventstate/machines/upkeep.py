@@ -1,0 +1,165 @@
+"""What keeps a persister's streams quick and sound: snapshots, recovery, verification, numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from eventstate.core.documents import HEAD, SNAPSHOT, Committed, Document, Key
+from eventstate.core.fold import Fold
+from eventstate.core.format import (
+    NO_STATE,
+    Image,
+    Tip,
+    decode_head,
+    decode_snapshot,
+)
+from eventstate.core.ids import machine_of
+from eventstate.core.instants import utc_of
+from eventstate.core.planner import plan_head, plan_snapshot
+from eventstate.errors import (
+    CorruptionError,
+    EventStateError,
+    StateDeletedError,
+)
+from eventstate.log.reading import Known, usable
+from eventstate.log.verify import ConsistencyReport, Verifier
+from eventstate.machines.scope import Scope
+from eventstate.machines.states import RecoveredState, StateSnapshot, StoreStats
+
+
+class Upkeep(Scope):
+    """The upkeep of a persister's streams."""
+
+    async def create_snapshot(self, state_id: str) -> int:
+        """Keep the current state as a snapshot; its version."""
+        while True:
+            known, _ = await self.known(state_id)
+            fold = self.fold_of(state_id)
+            head, state, _ = await self.reader.state_of(known, fold)
+            self.check_there(head.tip)
+            image = Image(fold.dump(state), fold.version, fold.schema, fold.label(state))
+            token = self.store.runtime.unique()
+            plan = plan_snapshot(head.tip, image, head.action, head.metadata, self.policy, token=token)
+            result = await self.appender.committer.commit_guarded(plan.batch)
+            self.appender.forget(state_id)
+            if isinstance(result, Committed):
+                return head.tip.version
+
+    async def load_snapshot(self, state_id: str, version: int | None) -> StateSnapshot[Any] | None:
+        """The newest kept snapshot (at or below ``version``), or None."""
+        tip = await self.tip_of(state_id)
+        fold = self.fold_of(state_id)
+        for kept in reversed(tip.snapshots):
+            if version is not None and kept > version:
+                continue
+            key = Key(SNAPSHOT, self.governor, state_id, kept)
+            document = (await self.store.get([key])).documents.get(key)
+            if document is None:
+                continue
+            try:
+                snapshot, plain = decode_snapshot(document)
+            except CorruptionError:
+                continue
+            if usable(snapshot.image, fold, str(key)):
+                state = fold.load(plain, snapshot.image.schema, str(key))
+                return StateSnapshot(id=state_id, data=state, version=kept, timestamp=utc_of(snapshot.at))
+        return None
+
+    async def rebuild(self, state_id: str, *, full: bool) -> StateSnapshot[Any]:
+        """Replay a stream and write its head anew where that does not agree."""
+        tip = await self.reader.repaired(state_id)
+        fold = self.fold_of(state_id)
+        if tip.deleted:
+            raise StateDeletedError(state_id=state_id, version=tip.version)
+        source = _without_snapshots(tip) if full else tip
+        at = await self.reader.rebuild(source, fold, tip.version)
+        event = at.event or await self.events.event(tip, tip.version)
+        if not await self._agrees(tip, fold, at.state):
+            image = Image(fold.dump(at.state), fold.version, fold.schema, fold.label(at.state))
+            plan = plan_head(tip, image, event.type, event.metadata, token=self.store.runtime.unique())
+            await self.appender.committer.commit_guarded(plan.batch)
+            self.appender.forget(state_id)
+        return self.snapshot(tip, at.state, event.type, event.metadata, tip.version - 1, None, recovered=True)
+
+    async def _agrees(self, tip: Tip, fold: Fold, state: Any) -> bool:
+        document = (await self.store.get([tip.key])).documents.get(tip.key)
+        if document is None:
+            return False
+        try:
+            head, plain = decode_head(document)
+            if head.image is None or plain is NO_STATE or not usable(head.image, fold, str(tip.key)):
+                return False
+            same = fold.dump(fold.load(plain, head.image.schema, str(tip.key))) == fold.dump(state)
+        except CorruptionError:
+            return False
+        return same and head.tip.digest == tip.digest
+
+    async def recover_page(self, after: str, limit: int = 500) -> tuple[list[RecoveredState], str | None]:
+        """Some streams, each from its head, or rebuilt from the log where the head can't be trusted."""
+        page = await self.store.scan(HEAD, self.governor, after=self.after(after), limit=limit)
+        items = [await self._recovered(document) for document in page.documents]
+        return [item for item in items if item is not None], page.next.id if page.next else None
+
+    async def _recovered(self, document: Document) -> RecoveredState | None:
+        id = document.key.id
+        fold = self.fold_of(id)
+        problem = None
+        try:
+            head, state, rebuilt = await self.reader.state_of(Known(document), fold)
+            if head.tip.version == 0:
+                return None
+            if head.tip.deleted:
+                return RecoveredState(id, head.tip.version, None, "deleted")
+            return RecoveredState(id, head.tip.version, state, "rebuilt" if rebuilt else "current")
+        except CorruptionError as error:
+            problem = str(error)
+        try:
+            found = await self.rebuild(id, full=False)
+            return RecoveredState(id, found.version, found.data, "rebuilt", problem)
+        except StateDeletedError as error:
+            return RecoveredState(id, error.version, None, "deleted", problem)
+        except EventStateError as error:
+            return RecoveredState(id, 0, None, "lost", str(error))
+
+    async def verify_page(self, after: str, report: ConsistencyReport) -> str | None:
+        """Verify some streams; the id to go on from, or None."""
+        return await Verifier(self.store, self.governor, self.fold_of).page(after, report)
+
+    async def stats(self) -> StoreStats:
+        """Numbers of this governor, from one scan of its heads."""
+        states = deleted = events = versions = highest = snapshots = 0
+        by_machine: dict[str, int] = {}
+        key: Key | None = None
+        while True:
+            page = await self.store.scan(HEAD, self.governor, after=key)
+            for document in page.documents:
+                try:
+                    tip = decode_head(document)[0].tip
+                except CorruptionError:
+                    tip = await self.reader.repaired(document.key.id)
+                if tip.version == 0:
+                    continue
+                states += not tip.deleted
+                deleted += tip.deleted
+                events += tip.version - (tip.base.version if tip.base else 0)
+                versions += tip.version
+                highest = max(highest, tip.version)
+                snapshots += len(tip.snapshots)
+                name = machine_of(tip.id)
+                by_machine[name] = by_machine.get(name, 0) + 1
+            key = page.next
+            if key is None:
+                return StoreStats(
+                    total_states=states,
+                    deleted_states=deleted,
+                    total_events=events,
+                    total_versions=versions,
+                    max_version=highest,
+                    total_snapshots=snapshots,
+                    states_by_machine=by_machine,
+                )
+
+
+def _without_snapshots(tip: Tip) -> Tip:
+    return replace(tip, snapshots=(tip.base.version,) if tip.base else ())

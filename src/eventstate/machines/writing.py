@@ -1,0 +1,294 @@
+"""What a persister writes: events, states, tombstones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import orjson
+
+from eventstate.core.codec import encode
+from eventstate.core.delta import diff
+from eventstate.core.expected import ANY, AnyVersion, check_expected
+from eventstate.core.format import (
+    DELETED,
+    NO_STATE,
+    RESERVED,
+    NewEvent,
+)
+from eventstate.core.ids import check_id, machine_of
+from eventstate.core.metadata import ChangeMetadata, metadata_to_plain
+from eventstate.core.settlement import TokenRef
+from eventstate.errors import (
+    ConfigurationError,
+    EventStateError,
+    InvalidInputError,
+    StateNotFoundError,
+)
+from eventstate.log.appending import Appended, Change, Receipt, checked_key
+from eventstate.machines.events import Event
+from eventstate.machines.loading import Loading
+from eventstate.machines.shapes import Shape
+from eventstate.machines.states import StateSnapshot
+from eventstate.machines.together import AppendTo
+
+
+class Writing(Loading):
+    """The writing half of a persister."""
+
+    async def append(
+        self,
+        state_id: str,
+        events: Sequence[object],
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        idempotency_key: str | None,
+        reopen: bool,
+    ) -> StateSnapshot[Any]:
+        encoded = self._new_events(state_id, events)
+        change = self._change(state_id, lambda _state, _version: encoded, expected, metadata, reopen)
+        fingerprint = b""
+        if idempotency_key is not None:
+            fingerprint = self._fingerprint("append", state_id, [_shown(event) for event in encoded])
+        return (await self.append_changes([change], idempotency_key, fingerprint))[0]
+
+    async def append_together(
+        self, appends: Sequence[AppendTo], *, metadata: ChangeMetadata, idempotency_key: str | None
+    ) -> list[StateSnapshot[Any]]:
+        if not appends:
+            raise InvalidInputError("append_together() without anything to append: pass AppendTo(...)")
+        changes: list[Change] = []
+        shown: list[Any] = []
+        for append in appends:
+            state_id, events = self.split(append.target, append.events)
+            changes.append(
+                self.change(state_id, events, expected=append.expected, metadata=metadata, reopen=append.reopen)
+            )
+            if idempotency_key is not None:
+                shown.append([state_id, *(_shown(event) for event in self._new_events(state_id, events))])
+        if len({change.id for change in changes}) != len(changes):
+            raise InvalidInputError("two appends of one call name the same stream: put their events into one")
+        return await self.append_changes(changes, idempotency_key, self._fingerprint("append", "", shown))
+
+    async def append_changes(
+        self, changes: Sequence[Change], idempotency_key: str | None, fingerprint: bytes
+    ) -> list[StateSnapshot[Any]]:
+        """Append to several streams in one commit."""
+        key = checked_key(idempotency_key)
+        receipt = await self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint)
+        return await self._results(receipt, changes)
+
+    def change(
+        self,
+        state_id: str,
+        events: Sequence[object],
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        reopen: bool = False,
+    ) -> Change:
+        """Events for one stream, encoded now: what the caller changes later has no effect."""
+        encoded = self._new_events(state_id, events)
+        return self._change(state_id, lambda _state, _version: encoded, expected, metadata, reopen)
+
+    def _change(
+        self,
+        state_id: str,
+        events: Callable[[Any, int], Sequence[NewEvent]],
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        reopen: bool = False,
+        tolerate_deleted: bool = False,
+    ) -> Change:
+        seen = None
+        if isinstance(expected, StateSnapshot):
+            if expected.id != state_id:
+                raise InvalidInputError(f"expected= is a state of {expected.id!r}, not of {state_id!r}")
+            seen = expected.known
+            version = expected.version
+        else:
+            version = check_expected(expected)
+        return Change(
+            id=state_id,
+            fold=self.fold_of(state_id),
+            events=events,
+            expected=version,
+            metadata=orjson.loads(encode(metadata_to_plain(metadata), "$.metadata")),
+            seen=seen,
+            reopen=reopen,
+            tolerate_deleted=tolerate_deleted,
+        )
+
+    def _new_events(self, state_id: str, events: Sequence[object]) -> list[NewEvent]:
+        if not events:
+            raise InvalidInputError(f"no events to append to {state_id!r}: pass at least one")
+        machine = self.machines.get(machine_of(state_id))
+        return [machine.new_event(event) if machine is not None else _plain_event(event) for event in events]
+
+    async def execute(
+        self,
+        state_id: str,
+        decide: Callable[..., Any],
+        args: Sequence[object],
+        *,
+        metadata: ChangeMetadata,
+        idempotency_key: str | None,
+    ) -> StateSnapshot[Any]:
+        fold = self.fold_of(state_id)
+
+        def decided(state: Any, _version: int) -> Sequence[NewEvent]:
+            # A copy: what decide does to its state must not reach the state the events are folded into.
+            produced = decide(fold.load(orjson.loads(fold.dump(state)), fold.schema, state_id), *args)
+            if produced is None:
+                return ()
+            events = list(cast("Sequence[object]", produced)) if isinstance(produced, list | tuple) else [produced]
+            return self._new_events(state_id, events) if events else ()
+
+        change = self._change(state_id, decided, ANY, metadata)
+        fingerprint = b""
+        if idempotency_key is not None:
+            name = getattr(decide, "__qualname__", type(decide).__qualname__)
+            fingerprint = self._fingerprint("execute", state_id, [name, *(_plain_argument(arg) for arg in args)])
+        return (await self.append_changes([change], idempotency_key, fingerprint))[0]
+
+    async def record(
+        self,
+        state_id: str,
+        action: str,
+        data: Any,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        idempotency_key: str | None = None,
+        must_exist: bool = False,
+        reopen: bool = False,
+    ) -> StateSnapshot[Any]:
+        """Record a whole new state under an action: as a difference where that is shorter."""
+        fold = self.fold_of(state_id)
+        text = fold.dump(data)
+        check_id("action", action)
+        if action.startswith(RESERVED):
+            raise InvalidInputError(f"action {action!r}: names beginning with {RESERVED!r} are reserved")
+
+        def recorded(state: Any, version: int) -> Sequence[NewEvent]:
+            if must_exist and version == 0:
+                raise StateNotFoundError(governor=self.governor, state_id=state_id)
+            if version == 0:
+                return (NewEvent(action, state=text),)
+            delta = orjson.dumps(diff(orjson.loads(fold.dump(state)), orjson.loads(text)))
+            return (NewEvent(action, delta=delta) if len(delta) < len(text) else NewEvent(action, state=text),)
+
+        change = self._change(state_id, recorded, expected, metadata, reopen)
+        fingerprint = b""
+        if idempotency_key is not None:
+            fingerprint = self._fingerprint("record", state_id, [action, text.decode()])
+        return (await self.append_changes([change], idempotency_key, fingerprint))[0]
+
+    async def update(
+        self,
+        state_id: str,
+        action: str,
+        data: Any,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        idempotency_key: str | None,
+    ) -> StateSnapshot[Any]:
+        return await self.record(
+            state_id,
+            action,
+            data,
+            expected=expected,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            must_exist=expected != 0,
+        )
+
+    async def log_transition(
+        self,
+        from_state: StateSnapshot[Any] | None,
+        to_state: StateSnapshot[Any],
+        action: str,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion | None,
+        metadata: ChangeMetadata,
+        idempotency_key: str | None,
+    ) -> StateSnapshot[Any]:
+        if from_state is not None and from_state.id != to_state.id:
+            raise InvalidInputError(
+                f"a transition from {from_state.id!r} to {to_state.id!r}: pass two states of one id"
+            )
+        if expected is None:
+            expected = from_state if from_state is not None and from_state.version > 0 else 0
+        state_id = check_id("state id", to_state.id)
+        return await self.record(
+            state_id, action, to_state.data, expected=expected, metadata=metadata, idempotency_key=idempotency_key
+        )
+
+    async def delete(
+        self, state_id: str, *, expected: int | StateSnapshot[Any] | AnyVersion, metadata: ChangeMetadata
+    ) -> int:
+        """Append a tombstone; the version of the stream. Deleting again changes nothing."""
+
+        def tombstone(_state: Any, version: int) -> Sequence[NewEvent]:
+            if version == 0:
+                raise StateNotFoundError(governor=self.governor, state_id=state_id)
+            return (NewEvent(DELETED),)
+
+        change = self._change(state_id, tombstone, expected, metadata, tolerate_deleted=True)
+        receipt = await self.appender.append([change])
+        return receipt.streams[0].tip.version
+
+    async def settle(self, token: str) -> bool:
+        """Whether the commit of a token is applied; if not, it never will be."""
+        reference = TokenRef.parse(token)
+        self.appender.forget(reference.stream)
+        return await self.appender.committer.settle(reference)
+
+    def _fingerprint(self, command: str, state_id: str, parts: Sequence[Any]) -> bytes:
+        return orjson.dumps([command, state_id, *parts])
+
+    async def _results(self, receipt: Receipt, changes: Sequence[Change]) -> list[StateSnapshot[Any]]:
+        if receipt.earlier is not None:
+            return [await self.load(id, at_version=version) for id, version in receipt.earlier.items()]
+        return [self._written(stream, receipt.position) for stream in receipt.streams]
+
+    def _written(self, stream: Appended, position: int | None) -> StateSnapshot[Any]:
+        tip = stream.tip
+        fold = self.fold_of(tip.id)
+        state = None if stream.text is None else fold.load(orjson.loads(stream.text), fold.schema, tip.id)
+        before = tip.version - 1
+        return self.snapshot(tip, state, stream.action, stream.metadata, before, stream.known, position=position)
+
+
+def _plain_event(event: object) -> NewEvent:
+    if not isinstance(event, Event):
+        raise ConfigurationError(
+            f"{type(event).__name__} needs its Machine: pass it in machines=[...], or use Event(type, state=...)"
+        )
+    check_id("event type", event.type)
+    if event.type.startswith(RESERVED):
+        raise ConfigurationError(f"event type {event.type!r}: names beginning with {RESERVED!r} are reserved")
+    if event.state is NO_STATE:
+        raise ConfigurationError(f"event {event.type!r} says no state=, and no machine is given to work it out")
+    metadata = metadata_to_plain(event.metadata) if event.metadata is not None else None
+    data = None if event.data is None else encode(event.data, f"$.{event.type}")
+    return NewEvent(event.type, data, state=encode(event.state, "$.state"), metadata=metadata)
+
+
+def _shown(event: NewEvent) -> list[Any]:
+    texts = (event.data, event.state, event.delta)
+    return [event.type, *(text.decode() if text is not None else None for text in texts)]
+
+
+def _plain_argument(argument: object) -> Any:
+    try:
+        return encode(argument, "$").decode()
+    except EventStateError:
+        try:
+            return encode(Shape(type(argument)).to_plain(argument), "$").decode()
+        except EventStateError as error:
+            raise InvalidInputError(
+                f"with idempotency_key, execute() must recognise its arguments: {argument!r} has no JSON form ({error})"
+            ) from None
