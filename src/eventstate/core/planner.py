@@ -95,11 +95,16 @@ def _plan_one(append: Append, operations: list[Operation], token: str, now: int,
             after = _with_snapshot(after, image, append.policy, operations, token)
         if len(image.state) > HEAD_STATE_BYTES:
             image = image._replace(state=None)
-    head = encode_head(
-        after, None if after.deleted else image, token=token, action=events[-1].type, metadata=append.metadata
-    )
+    image = None if after.deleted else image
+    head = encode_head(after, image, token=token, action=events[-1].type, metadata=last_metadata(append))
     operations.append(Put(tip.key, head, Require.ABSENT if tip.revision is None else tip.revision))
     return after
+
+
+def last_metadata(append: Append) -> Mapping[str, Any]:
+    """The metadata of an append's last event, which is what the head shows."""
+    own = append.events[-1].metadata
+    return {**append.metadata, **own} if own else append.metadata
 
 
 def _reopened(append: Append) -> Sequence[NewEvent]:

@@ -14,7 +14,7 @@ from eventstate.core.documents import COMMAND, Committed, Document, Key, Operati
 from eventstate.core.expected import ANY, AnyVersion, require_version
 from eventstate.core.fold import Fold
 from eventstate.core.format import DELETED, Head, Image, NewEvent, StoredEvent, Tip, unborn
-from eventstate.core.planner import HEAD_STATE_BYTES, Append, Plan, plan_appends, plan_head
+from eventstate.core.planner import HEAD_STATE_BYTES, Append, Plan, last_metadata, plan_appends, plan_head
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import (
     CorruptionError,
@@ -279,7 +279,7 @@ class Appender:
                 self.remember(tip.id, known)
             action = item.append.events[-1].type
             text = image.state if image else None
-            streams.append(Appended(known, tip, text, action, item.append.metadata))
+            streams.append(Appended(known, tip, text, action, last_metadata(item.append)))
         return Receipt(streams, None, result.position)
 
     async def _unchanged(self, change: Change) -> Appended:

@@ -11,7 +11,7 @@ from eventstate.core.documents import ENTRY, Key
 from eventstate.core.fold import Fold
 from eventstate.core.format import DELETED, StoredEvent, Tip
 from eventstate.errors import ConfigurationError, CorruptionError
-from eventstate.log.reading import PAGE, Start, StreamReader, chained, event_in
+from eventstate.log.reading import PAGE, Start, StreamReader, chained
 from eventstate.stores.base import Store
 
 
@@ -30,14 +30,6 @@ class HistoryReader:
     def __init__(self, store: Store, owner: str) -> None:
         self._store = store
         self._owner = owner
-
-    async def event(self, tip: Tip, version: int) -> StoredEvent:
-        """The event of a version, from its own entry."""
-        after = Key(ENTRY, self._owner, tip.id, version - 1)
-        page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=1)
-        if not page.documents:
-            raise CorruptionError(where=f"event {self._owner}/{tip.id} version {version}", problem="it is missing")
-        return event_in(page.documents[0], version)
 
     async def transitions(self, tip: Tip, fold: Fold, reader: StreamReader, first: int, last: int) -> list[Step]:
         """The events of versions ``first`` to ``last``, with the states before and after each."""

@@ -58,7 +58,7 @@ class Start(NamedTuple):
 
 
 class StateAt(NamedTuple):
-    """A state rebuilt at a version, with the event that led to it (None at version 0)."""
+    """A state rebuilt at a version, with the event that led to it where that was asked for and is retained."""
 
     state: Any
     version: int
@@ -117,11 +117,14 @@ class StreamReader:
             return head, fold.load(plain, head.image.schema, where), False
         if head.tip.version == 0:
             return head, fold.initial(), False
-        rebuilt = await self.rebuild(head.tip, fold, head.tip.version)
+        rebuilt = await self.rebuild(head.tip, fold, head.tip.version, event_needed=False)
         return head, rebuilt.state, True
 
-    async def rebuild(self, tip: Tip, fold: Fold, version: int) -> StateAt:
+    async def rebuild(self, tip: Tip, fold: Fold, version: int, *, event_needed: bool = True) -> StateAt:
         """The state at a version: newest good snapshot at or below it, then replay.
+
+        Where its event is needed, replay begins below the version, so that the event comes chain-checked;
+        only at the base of a pruned stream there is none.
 
         Raises:
             VersionNotFoundError: beyond the tip or below what is retained.
@@ -131,7 +134,8 @@ class StreamReader:
         if not base <= version <= tip.version or version < 1:
             first = max(base, 1)
             raise VersionNotFoundError(state_id=tip.id, asked=f"version {version}", first=first, last=tip.version)
-        candidates = [n for n in reversed(tip.snapshots) if n <= version]
+        ceiling = version - 1 if event_needed and version > base else version
+        candidates = [n for n in reversed(tip.snapshots) if n <= ceiling]
         problem: CorruptionError | None = None
         for candidate in candidates:
             try:
@@ -158,7 +162,6 @@ class StreamReader:
         boundary = Key(ENTRY, tip.owner, tip.id, candidate - 1)
         page = await self._store.scan(ENTRY, tip.owner, id=tip.id, after=boundary, limit=limit)
         documents = page.documents
-        at_boundary = event_in(documents[0], candidate) if documents and documents[0].key.n == candidate else None
         pruned = tip.base is not None and tip.base.version == candidate
         if documents and documents[0].key.n == candidate:
             if stored_digest(documents[0].body) != snapshot.digest:
@@ -168,27 +171,24 @@ class StreamReader:
             raise CorruptionError(where=str(key), problem="the entry it was taken at is missing")
         start = Start(fold.load(plain, snapshot.image.schema, str(key)), candidate, snapshot.digest)
         if version == candidate:
-            return StateAt(start.state, version, at_boundary)
+            return StateAt(start.state, version, None)
         entries = chained(documents, candidate, snapshot.digest)
         return await self._replay(tip, fold, start, version, entries)
 
     async def _replay(self, tip: Tip, fold: Fold, start: Start, version: int, entries: Sequence[Entry] = ()) -> StateAt:
         state, reached, digest = start
-        event: StoredEvent | None = None
+        last_event: StoredEvent | None = None
         while True:
             for entry in entries:
                 for event in entry.each():
-                    if event.version > version:
-                        break
-                    state = fold.step(state, event, _where(tip, event.version))
-                    reached = event.version
+                    if event.version <= version:
+                        state = fold.step(state, event, _where(tip, event.version))
+                        reached, last_event = event.version, event
                 digest = entry.digest
                 if entry.version >= version:
                     if entry.version == tip.version and digest != tip.digest:
                         raise CorruptionError(where=str(tip.key), problem="its chain digest is not that of its entries")
-                    return StateAt(state, reached, event if event and event.version == reached else None)
-            if reached == version:
-                return StateAt(state, reached, event)
+                    return StateAt(state, reached, last_event)
             last = entries[-1].version if entries else reached
             entries, _ = await self.page(tip.id, Start(None, last, digest), min(PAGE, version - reached))
             if not entries:
@@ -254,14 +254,6 @@ async def rebuild_tip(
             break
         entries, more = await reader.page(id, Start(None, tip.version, tip.digest))
     return replace(tip, snapshots=tuple(n for n in sorted(snapshots) if n <= tip.version))
-
-
-def event_in(document: Document, version: int) -> StoredEvent:
-    """One event of an entry, unchecked: for its metadata, once the chain around it is known to be good."""
-    members = decode(document.body, str(document.key))
-    event = members["e"][version - (document.key.n - len(members["e"]) + 1)]
-    metadata = {**members.get("m", {}), **event.get("m", {})}
-    return StoredEvent(version, event["type"], event, event.get("v", 1), members["at"], metadata, members["c"])
 
 
 def chained(documents: Sequence[Document], version: int, digest: bytes) -> list[Entry]:

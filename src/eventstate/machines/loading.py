@@ -61,7 +61,9 @@ class Loading(Scope):
         tip = await self.tip_of(state_id)
         fold = self.fold_of(state_id)
         at = await self.reader.rebuild(tip, fold, version)
-        event = at.event or await self.events.event(tip, version)
+        event = at.event
+        if event is None:  # the base of a pruned stream: the state is kept, its event is not
+            return StateSnapshot(id=state_id, data=at.state, version=version, action="")
         if event.type == DELETED:
             raise StateDeletedError(state_id=state_id, version=version)
         return StateSnapshot(

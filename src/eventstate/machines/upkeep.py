@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -74,13 +75,14 @@ class Upkeep(Scope):
             raise StateDeletedError(state_id=state_id, version=tip.version)
         source = _without_snapshots(tip) if full else tip
         at = await self.reader.rebuild(source, fold, tip.version)
-        event = at.event or await self.events.event(tip, tip.version)
+        action = at.event.type if at.event else ""
+        metadata: Mapping[str, Any] = at.event.metadata if at.event else {}
         if not await self._agrees(tip, fold, at.state):
             image = Image(fold.dump(at.state), fold.version, fold.schema, fold.label(at.state))
-            plan = plan_head(tip, image, event.type, event.metadata, token=self.store.runtime.unique())
+            plan = plan_head(tip, image, action, metadata, token=self.store.runtime.unique())
             await self.appender.committer.commit_guarded(plan.batch)
             self.appender.forget(state_id)
-        return self.snapshot(tip, at.state, event.type, event.metadata, tip.version - 1, None, recovered=True)
+        return self.snapshot(tip, at.state, action, metadata, tip.version - 1, None, recovered=True)
 
     async def _agrees(self, tip: Tip, fold: Fold, state: Any) -> bool:
         document = (await self.store.get([tip.key])).documents.get(tip.key)

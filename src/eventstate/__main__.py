@@ -1,0 +1,5 @@
+"""``python -m eventstate``."""
+
+from eventstate.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""Exit codes, and how a failure is shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from enum import IntEnum
+from typing import Any
+
+from eventstate.errors import (
+    ConflictError,
+    CorruptionError,
+    EventStateError,
+    InvalidInputError,
+    NotFoundError,
+    OutcomeError,
+    StoreError,
+)
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a command says."""
+
+    OK = 0
+    FINDING = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    CONFLICT = 4
+    UNAVAILABLE = 5
+    FAULT = 70
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+
+
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 a finding (verify, recover, doctor, demo; corrupt data) · 2 wrong usage · 3 not found"
+    " · 4 conflict, someone else was faster · 5 the store is unavailable (can't be opened or reached, locked, full,"
+    " read-only, no permission)"
+)
+
+_CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
+    (InvalidInputError, ExitCode.USAGE),
+    (NotFoundError, ExitCode.NOT_FOUND),
+    (ConflictError, ExitCode.CONFLICT),
+    (StoreError, ExitCode.UNAVAILABLE),
+    (OutcomeError, ExitCode.UNAVAILABLE),
+    (CorruptionError, ExitCode.FINDING),
+)
+
+
+def is_debugging() -> bool:
+    """Whether EVENTSTATE_DEBUG asks for tracebacks."""
+    return bool(os.environ.get("EVENTSTATE_DEBUG"))
+
+
+def show_failure(error: Exception, *, as_json: bool) -> ExitCode:
+    """Say on stderr what went wrong, in one line, and return the exit code for it."""
+    if is_debugging():
+        traceback.print_exception(error)
+    if isinstance(error, EventStateError):
+        code = next((code for type_, code in _CODES if isinstance(error, type_)), ExitCode.FINDING)
+        message = str(error)
+    else:
+        code = ExitCode.FAULT
+        message = f"unexpected {type(error).__name__}: {error}; EVENTSTATE_DEBUG=1 shows where"
+    _print(error, " ".join(message.split()), as_json=as_json)
+    return code
+
+
+def _print(error: Exception, message: str, *, as_json: bool) -> None:
+    if not as_json:
+        print(f"error: {message}", file=sys.stderr)
+        return
+    import orjson
+
+    fields = error.__dict__ if isinstance(error, EventStateError) else {}
+    shown: dict[str, Any] = {"type": type(error).__name__, "message": message, **fields}
+    print(orjson.dumps({"error": shown}, default=str).decode(), file=sys.stderr)

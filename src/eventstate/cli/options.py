@@ -1,0 +1,139 @@
+"""The global options, taken before and after the command word, and what all commands have in common."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from eventstate.cli.exits import ExitCode, show_failure
+
+DEFAULT_URL = "sqlite:///eventstate.db"
+DEFAULT_GOVERNOR = "default"
+_PANEL = "Global options"
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        rich_help_panel=_PANEL,
+        help=f"The store: sqlite:///file.db or firestore://project. Or EVENTSTATE_URL; else {DEFAULT_URL}.",
+    ),
+]
+Governor = Annotated[
+    str | None,
+    typer.Option(
+        "--governor",
+        metavar="NAME",
+        rich_help_panel=_PANEL,
+        help=f"Whose machines; {DEFAULT_GOVERNOR!r} unless given.",
+    ),
+]
+Machines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--machines",
+        metavar="MODULE:NAME",
+        rich_help_panel=_PANEL,
+        help="Declared machines: a Machine, or a list or dict of them, imported from here or installed. Repeatable.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", rich_help_panel=_PANEL, help="JSON on stdout, errors too on stderr.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Globals:
+    """The global options as they were given at one place."""
+
+    url: str | None = None
+    governor: str | None = None
+    machines: tuple[str, ...] = ()
+    as_json: bool = False
+
+    def over(self, earlier: Globals) -> Globals:
+        """These, and for what they leave open the earlier ones."""
+        return Globals(
+            url=self.url or earlier.url,
+            governor=self.governor or earlier.governor,
+            machines=earlier.machines + self.machines,
+            as_json=self.as_json or earlier.as_json,
+        )
+
+    @property
+    def resolved_url(self) -> str:
+        return self.url or os.environ.get("EVENTSTATE_URL") or DEFAULT_URL
+
+    @property
+    def resolved_governor(self) -> str:
+        return self.governor or DEFAULT_GOVERNOR
+
+
+def globals_of(
+    url: Url = None, governor: Governor = None, machines: Machines = None, as_json: AsJson = False
+) -> Globals:
+    """The global options from what was parsed; also the one place that declares them."""
+    return Globals(url=url, governor=governor, machines=tuple(machines or ()), as_json=as_json)
+
+
+Command = Callable[..., int | None]
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
+    """Registers ``function(globals, ...)`` as a command that takes the global options too.
+
+    What it returns is the exit code (None: 0); library errors become a line on stderr and their exit code.
+    """
+
+    def register(function: Command) -> Command:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = list(inspect.signature(globals_of).parameters.values())
+        hints = {
+            **typing.get_type_hints(function, include_extras=True),
+            **typing.get_type_hints(globals_of, include_extras=True),
+        }
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            given = globals_of(**{parameter.name: values.pop(parameter.name) for parameter in shared})
+            settled = given.over(ctx.find_root().obj or Globals())
+            raise typer.Exit(_guarded(lambda: function(settled, **values), settled.as_json))
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in (*own, *shared)]
+        run.__signature__ = inspect.Signature([context, *parameters])  # pyright: ignore[reportFunctionMemberAccess]
+        run.__annotations__ = {"ctx": typer.Context, **{p.name: p.annotation for p in parameters}}
+        app.command(name, help=inspect.getdoc(function))(run)
+        return function
+
+    return register
+
+
+def _guarded(call: Callable[[], int | None], as_json: bool) -> int:
+    try:
+        code = call()
+        sys.stdout.flush()
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output is gone; what is still buffered must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.PIPE_CLOSED
+    except Exception as error:
+        if _is_usage(error):
+            raise
+        return show_failure(error, as_json=as_json)
+    return code or ExitCode.OK
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether typer itself shows it."""
+    return isinstance(error, typer.BadParameter)
