@@ -127,13 +127,6 @@ def _guarded(call: Callable[[], int | None], as_json: bool) -> int:
         # Whoever read our output is gone; what is still buffered must not fail once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.PIPE_CLOSED
-    except Exception as error:
-        if _is_usage(error):
-            raise
+    except Exception as error:  # noqa: BLE001 the caller's own code runs in here too: evolve, upcasters
         return show_failure(error, as_json=as_json)
     return code or ExitCode.OK
-
-
-def _is_usage(error: Exception) -> bool:
-    """Whether typer itself shows it."""
-    return isinstance(error, typer.BadParameter)

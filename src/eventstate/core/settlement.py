@@ -17,15 +17,19 @@ Every rule here exists because the shorter one loses an event or writes it twice
 from __future__ import annotations
 
 import enum
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote
+
+import orjson
 
 from eventstate.core.documents import ENTRY, HEAD, OUTCOME, Batch, Key, Precondition, Put, Require
 from eventstate.errors import InvalidInputError
 
 COMMITTED_OUTCOME: Final = "committed"
 ABORTED_OUTCOME: Final = "aborted"
+
+_PREFIX: Final = "es1:"
 
 
 class Verdict(enum.Enum):
@@ -97,8 +101,8 @@ class TokenRef:
     minted: int
 
     def __str__(self) -> str:
-        parts = (self.id, self.owner, self.stream, str(self.version), str(self.minted))
-        return "es1:" + ":".join(quote(part, safe="") for part in parts)
+        parts = [self.id, self.owner, self.stream, self.version, self.minted]
+        return _PREFIX + urlsafe_b64encode(orjson.dumps(parts)).decode("ascii")
 
     @classmethod
     def parse(cls, text: str) -> TokenRef:
@@ -107,8 +111,10 @@ class TokenRef:
         Raises:
             InvalidInputError: not the text of a token.
         """
-        parts = text.split(":")
-        if len(parts) != 6 or parts[0] != "es1" or not (parts[4].isdigit() and parts[5].isdigit()):
-            raise InvalidInputError(f"{text!r} is no commit token: pass the token of a CommitUnknownError")
-        token, owner, stream = (unquote(part) for part in parts[1:4])
-        return cls(id=token, owner=owner, stream=stream, version=int(parts[4]), minted=int(parts[5]))
+        try:
+            if not text.startswith(_PREFIX):
+                raise ValueError(text)
+            token, owner, stream, version, minted = orjson.loads(urlsafe_b64decode(text[len(_PREFIX) :]))
+            return cls(id=str(token), owner=str(owner), stream=str(stream), version=int(version), minted=int(minted))
+        except (AttributeError, TypeError, ValueError):
+            raise InvalidInputError(f"{text!r} is no commit token: pass the token of a CommitUnknownError") from None

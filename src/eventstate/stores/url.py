@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from eventstate.errors import ConfigurationError
 from eventstate.runtime.base import Runtime
@@ -40,6 +38,9 @@ def make_store(url: str, runtime: Runtime) -> Store:
 
 
 def _sqlite(url: str, runtime: Runtime) -> Store:
+    from pathlib import Path
+    from urllib.parse import unquote, urlsplit
+
     from eventstate.stores.sqlite.connection import Durability, Settings
     from eventstate.stores.sqlite.store import SqliteStore
 
@@ -78,6 +79,8 @@ def _firestore(url: str, runtime: Runtime) -> Store:
 
 
 def _options(url: str, known: set[str]) -> Mapping[str, str]:
+    from urllib.parse import parse_qsl, urlsplit
+
     options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     unknown = sorted(set(options) - known)
     if unknown:

@@ -77,7 +77,7 @@ class Suite:
 
     _world: World | None = None
     _runtime: Runtime | None = None
-    _stores: list[Store] | None = None
+    _opened: list[Store] | None = None
 
     # Hooks
 
@@ -115,7 +115,7 @@ class Suite:
     def open(self, *, apart: bool = False) -> Store:
         """A store of this test, closed at its end."""
         store = self.open_apart(self.runtime) if apart else self.open_store(self.runtime)
-        self._stores = [*(self._stores or ()), store]
+        self._opened = [*(self._opened or ()), store]
         return store
 
     async def together(self, calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -124,7 +124,7 @@ class Suite:
 
     def teardown_method(self) -> None:
         """Called by pytest after each test."""
-        stores, self._stores = self._stores or [], None
+        stores, self._opened = self._opened or [], None
         world, self._world, self._runtime = self._world, None, None
         if world is None:
             return

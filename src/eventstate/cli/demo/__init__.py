@@ -1,0 +1,1 @@
+"""``eventstate demo``: crashes by the dozen, and nothing lost."""

@@ -1,0 +1,1 @@
+"""``eventstate doctor``: what is right and wrong about a store and its surroundings."""

@@ -1,0 +1,1 @@
+"""``eventstate import``: an event log from a file."""

@@ -1,0 +1,101 @@
+"""From a file's columns to events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from eventstate.cli.importing.files import EventFile, Record
+from eventstate.cli.records import parse_instant
+from eventstate.core.metadata import NO_METADATA, ChangeMetadata
+from eventstate.errors import ConfigurationError, InvalidInputError
+from eventstate.machines.importing import Row, make_row
+
+ACTION = "action"
+"""Where a recorded state keeps its action."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which columns say what; all others are the state, together with the action."""
+
+    state_id: str
+    action: str
+    time: str | None = None
+    changed_by: str | None = None
+
+    def __post_init__(self) -> None:
+        named = list(self.options.values())
+        if len(set(named)) != len(named):
+            raise ConfigurationError("two of --state-id, --action, --time and --changed-by name the same column")
+
+    @property
+    def options(self) -> dict[str, str | None]:
+        """Those that are given, by name."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: column for name, column in given.items() if column is not None}
+
+    def state(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The state that a row records."""
+        named = (self.state_id, self.action, self.time, self.changed_by)
+        return {ACTION: values[self.action], **{name: value for name, value in values.items() if name not in named}}
+
+
+def rows(file: EventFile, columns: Columns, *, skip: int = 0) -> Iterator[Row]:
+    """The rows of a file as events, all but the first ``skip``.
+
+    Raises:
+        InvalidInputError: a row that can't be imported; the message names file, line and column.
+    """
+    for index, record in enumerate(file.records()):
+        if index < skip:
+            continue
+        try:
+            yield row_of(record, columns)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{file.path}, line {record.line}: {error}") from None
+
+
+def row_of(record: Record, columns: Columns) -> Row:
+    """One row as an event.
+
+    Raises:
+        InvalidInputError: a column is missing or can't be used.
+    """
+    values = record.values
+    for option, column in columns.options.items():
+        if column not in values:
+            known = ", ".join(map(repr, values))
+            raise InvalidInputError(f"no column {column!r} for --{option.replace('_', '-')}; there are {known}")
+    if columns.action != ACTION and ACTION in values and ACTION not in columns.options.values():
+        raise InvalidInputError(f"column {ACTION!r} would hide the action, which the state keeps under this name; rename it")
+    state_id = _text(values, columns.state_id)
+    action = _text(values, columns.action)
+    return make_row(state_id, action, columns.state({**values, columns.action: action}), _metadata(values, columns))
+
+
+def _metadata(values: Mapping[str, Any], columns: Columns) -> ChangeMetadata:
+    if columns.time is None and columns.changed_by is None:
+        return NO_METADATA
+    occurred_at = None
+    if columns.time is not None:
+        try:
+            occurred_at = parse_instant(_text(values, columns.time))
+        except ValueError as error:
+            raise InvalidInputError(f"column {columns.time!r}: {error}") from None
+    changed_by = None
+    if columns.changed_by is not None and values[columns.changed_by] not in ("", None):
+        changed_by = _text(values, columns.changed_by)
+    return ChangeMetadata(changed_by=changed_by, occurred_at=occurred_at)
+
+
+def _text(values: Mapping[str, Any], column: str) -> str:
+    value = values[column]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise InvalidInputError(f"column {column!r} holds {type(value).__name__}, not text")
+    if not value:
+        raise InvalidInputError(f"column {column!r} is empty")
+    return value

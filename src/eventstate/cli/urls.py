@@ -1,0 +1,44 @@
+"""What the command line reads from a store URL before it opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from eventstate.errors import ConfigurationError, StoreUnavailableError
+
+_SQLITE = "sqlite://"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL; None for other stores."""
+    if not url.startswith(_SQLITE):
+        return None
+    path = unquote(urlsplit(url).path)[1:]
+    return Path(path).absolute() if path else None
+
+
+def needed_sqlite_file(url: str, command: str) -> Path:
+    """The file of a SQLite URL.
+
+    Raises:
+        ConfigurationError: another kind of store.
+    """
+    path = sqlite_file(url)
+    if path is None:
+        raise ConfigurationError(f"{command} works on a SQLite file, not on {url!r}; use your provider's own means there")
+    return path
+
+
+def check_exists(url: str) -> None:
+    """Raise a StoreUnavailableError for a SQLite file that does not exist, before opening would make it."""
+    path = sqlite_file(url)
+    if path is not None and not path.exists():
+        raise StoreUnavailableError(store=url, detail=f"there is no file {path}; name the store with --url")
+
+
+def read_only(url: str) -> str:
+    """The same store, opened so that nothing in it can change."""
+    if sqlite_file(url) is None or "mode=" in urlsplit(url).query:
+        return url
+    return f"{url}{'&' if urlsplit(url).query else '?'}mode=ro"
