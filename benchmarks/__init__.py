@@ -1,0 +1,1 @@
+"""Benchmarks of eventstate against the raw limit of SQLite and against its peers: `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""What is measured: one module per library, run in a child process, all behind the same session interface."""

@@ -1,0 +1,1 @@
+"""The measuring side: runs inside the interpreter of one arm, takes one JSON request, gives one JSON answer."""
