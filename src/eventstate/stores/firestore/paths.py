@@ -184,8 +184,11 @@ def key_range(kind: str, *, id: str | None, prefix: str, after: Key | None) -> R
         found = Range(start=segment(Key(kind, "", id, numbers[0])), end=segment(Key(kind, "", id, numbers[1])))
     else:
         found = _prefix_range(prefix)
-    if after is not None and (start := segment(after)) >= found.start:
-        found = found._replace(start=start, start_exclusive=True)
+    if after is not None and after.id:
+        # The key need not exist, nor be one that could: numbers beyond either end are moved to it.
+        start = segment(after._replace(n=min(max(after.n, 0), MAX_NUMBER if kind in NUMBERED else 0)))
+        if start >= found.start:
+            found = found._replace(start=start, start_exclusive=after.n >= 0)
     # str compares by code point, which is the order of the UTF-8 bytes.
     if found.end and (found.start > found.end or (found.start == found.end and found.start_exclusive)):
         return None

@@ -23,7 +23,7 @@ from eventstate.core.documents import (
 )
 from eventstate.errors import DocumentTooLargeError, InvalidInputError, StoreUnavailableError
 from eventstate.runtime.base import Runtime
-from eventstate.stores.base import Capabilities
+from eventstate.stores.base import Capabilities, Closing
 from eventstate.stores.firestore import messages, queries
 from eventstate.stores.firestore.errors import REFUSED, RpcError, final_error
 from eventstate.stores.firestore.lifecycle import Lifecycle
@@ -44,7 +44,7 @@ MAX_GET_KEYS: Final = 300
 _CLOSE_MARGIN: Final = 1.0
 
 
-class FirestoreStore:
+class FirestoreStore(Closing):
     """Implements `eventstate.stores.base.Store`; safe to use from many threads, or from many tasks of one loop.
 
     A commit is one request with a deadline, sent once and never repeated here. Reads are repeated until the
@@ -157,7 +157,7 @@ class FirestoreStore:
             self._is_confirmed = True
             return self._committed(batch, response)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         if not self._calls.is_inherited and await self._calls.end(self._timeout + _CLOSE_MARGIN):
             await self._rpc.close()
 
