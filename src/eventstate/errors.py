@@ -29,7 +29,8 @@
     │   ├── NotADatabaseError
     │   ├── FormatError
     │   └── NotSupportedError
-    └── CorruptionError                   stored bytes are not what was written
+    ├── CorruptionError                   stored bytes are not what was written
+    └── SchemaError                       stored bytes are good, but this code can't read them
         ├── UpcastError
         └── SchemaNewerError
 
@@ -59,6 +60,7 @@ __all__ = [
     "NotFoundError",
     "NotSupportedError",
     "OutcomeError",
+    "SchemaError",
     "SchemaNewerError",
     "StateDeletedError",
     "StateNotFoundError",
@@ -380,11 +382,20 @@ class CorruptionError(EventStateError):
         super().__init__(f"{where} is corrupt: {problem}; run 'eventstate verify'")
 
 
-class UpcastError(CorruptionError):
+class SchemaError(EventStateError):
+    """A stored event or state is intact, but not readable by this code. ``where`` names it. Nothing was changed."""
+
+    def __init__(self, *, where: str, problem: str) -> None:
+        self.where = where
+        self.problem = problem
+        super().__init__(f"{where} can't be read by this code: {problem}")
+
+
+class UpcastError(SchemaError):
     """An upcaster failed on a stored event or state. The stored bytes are untouched; fix the upcaster."""
 
 
-class SchemaNewerError(CorruptionError):
+class SchemaNewerError(SchemaError):
     """A stored event or state has a newer schema than this code declares. Upgrade the code."""
 
     def __init__(self, *, where: str, found: int, supported: int) -> None:

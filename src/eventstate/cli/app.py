@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from eventstate.cli.history import history
 from eventstate.cli.importing.command import import_file
 from eventstate.cli.listing import list_states
 from eventstate.cli.load import load
-from eventstate.cli.options import AsJson, Command, Governor, Machines, Url, command, globals_of
+from eventstate.cli.options import AsJson, Command, Governor, Machines, Url, add_command, globals_of
 from eventstate.cli.recover import recover
 from eventstate.cli.restore import restore
 from eventstate.cli.show import show
@@ -68,10 +69,13 @@ def keep_globals(
     governor: Governor = None,
     machines: Machines = None,
     as_json: AsJson = False,
-    version: Version = False,
+    version: Version = False,  # noqa: ARG001 its callback has left by now
 ) -> None:
     ctx.obj = globals_of(url, governor, machines, as_json)
+    if not is_debugging():
+        # What goes wrong is told once, by the command; the library's own warnings would tell it many times.
+        logging.getLogger("eventstate").addHandler(logging.NullHandler())
 
 
 for name, function in COMMANDS.items():
-    command(app, name)(function)
+    add_command(app, name, function)

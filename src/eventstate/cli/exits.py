@@ -8,6 +8,9 @@ import traceback
 from enum import IntEnum
 from typing import Any
 
+import orjson
+
+from eventstate.cli.output import clean
 from eventstate.errors import (
     ConflictError,
     CorruptionError,
@@ -15,6 +18,7 @@ from eventstate.errors import (
     InvalidInputError,
     NotFoundError,
     OutcomeError,
+    SchemaError,
     StoreError,
 )
 
@@ -46,6 +50,7 @@ _CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
     (StoreError, ExitCode.UNAVAILABLE),
     (OutcomeError, ExitCode.UNAVAILABLE),
     (CorruptionError, ExitCode.FINDING),
+    (SchemaError, ExitCode.FINDING),
 )
 
 
@@ -64,7 +69,7 @@ def show_failure(error: Exception, *, as_json: bool) -> ExitCode:
     else:
         code = ExitCode.FAULT
         message = f"unexpected {type(error).__name__}: {error}; EVENTSTATE_DEBUG=1 shows where"
-    _print(error, " ".join(message.split()), as_json=as_json)
+    _print(error, clean(" ".join(message.split())), as_json=as_json)
     return code
 
 
@@ -72,8 +77,6 @@ def _print(error: Exception, message: str, *, as_json: bool) -> None:
     if not as_json:
         print(f"error: {message}", file=sys.stderr)
         return
-    import orjson
-
     fields = error.__dict__ if isinstance(error, EventStateError) else {}
     shown: dict[str, Any] = {"type": type(error).__name__, "message": message, **fields}
     print(orjson.dumps({"error": shown}, default=str).decode(), file=sys.stderr)

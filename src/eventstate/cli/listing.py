@@ -15,7 +15,9 @@ def list_states(
     machine: Annotated[str | None, typer.Option("--machine", metavar="NAME", help="Only this machine's.")] = None,
     state: Annotated[
         str | None,
-        typer.Option("--state", metavar="NAME", help="Only those in this declared state; else whose last action it is."),
+        typer.Option(
+            "--state", metavar="NAME", help="Only those in this declared state; else whose last action it is."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 100,
     after: Annotated[str, typer.Option("--after", metavar="ID", help="Go on after this id.")] = "",

@@ -85,36 +85,32 @@ def globals_of(
 Command = Callable[..., int | None]
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
-    """Registers ``function(globals, ...)`` as a command that takes the global options too.
+def add_command(app: typer.Typer, name: str, function: Command) -> None:
+    """Make ``function(globals, ...)`` a command that takes the global options as well as its own.
 
     What it returns is the exit code (None: 0); library errors become a line on stderr and their exit code.
     """
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared = list(inspect.signature(globals_of).parameters.values())
+    hints = {
+        **typing.get_type_hints(function, include_extras=True),
+        **typing.get_type_hints(globals_of, include_extras=True),
+    }
 
-    def register(function: Command) -> Command:
-        own = list(inspect.signature(function).parameters.values())[1:]
-        shared = list(inspect.signature(globals_of).parameters.values())
-        hints = {
-            **typing.get_type_hints(function, include_extras=True),
-            **typing.get_type_hints(globals_of, include_extras=True),
-        }
+    def run(ctx: typer.Context, **values: Any) -> None:
+        given = globals_of(**{parameter.name: values.pop(parameter.name) for parameter in shared})
+        settled = given.over(ctx.find_root().obj)
+        raise typer.Exit(_guarded(lambda: function(settled, **values), as_json=settled.as_json))
 
-        def run(ctx: typer.Context, **values: Any) -> None:
-            given = globals_of(**{parameter.name: values.pop(parameter.name) for parameter in shared})
-            settled = given.over(ctx.find_root().obj or Globals())
-            raise typer.Exit(_guarded(lambda: function(settled, **values), settled.as_json))
-
-        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in (*own, *shared)]
-        run.__signature__ = inspect.Signature([context, *parameters])  # pyright: ignore[reportFunctionMemberAccess]
-        run.__annotations__ = {"ctx": typer.Context, **{p.name: p.annotation for p in parameters}}
-        app.command(name, help=inspect.getdoc(function))(run)
-        return function
-
-    return register
+    # typer reads what a command takes from its signature; ours is put together from two.
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in (*own, *shared)]
+    run.__signature__ = inspect.Signature([context, *parameters])
+    run.__annotations__ = {"ctx": typer.Context, **{p.name: p.annotation for p in parameters}}
+    app.command(name, help=inspect.getdoc(function))(run)
 
 
-def _guarded(call: Callable[[], int | None], as_json: bool) -> int:
+def _guarded(call: Callable[[], int | None], *, as_json: bool) -> int:
     try:
         code = call()
         sys.stdout.flush()

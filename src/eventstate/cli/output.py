@@ -12,7 +12,8 @@ import orjson
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
+    from rich.table import Table
 
 _PIPE_WIDTH = 200
 """Columns where nobody's window says how many: scripts should find a row on one line."""
@@ -34,8 +35,12 @@ def compact(value: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """Text without control characters, which could steer the terminal it is shown on."""
-    return "".join(c if c == "\n" or unicodedata.category(c) != "Cc" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Text without control characters, which could steer the terminal it is shown on, and without lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs") else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
 
 
 def console(*, to_stderr: bool = False) -> Console:
@@ -54,12 +59,12 @@ def print_table(
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(clean(cell) for cell in row))
-    console().print(table)
+    _print(table)
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
@@ -71,7 +76,18 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, value in fields:
         table.add_row(name, clean(value))
-    console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    shown = console()
+    if shown.is_terminal:
+        shown.print(table)
+        return
+    with shown.capture() as text:
+        shown.print(table)
+    for line in text.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
 
 
 def print_text(text: str) -> None:
@@ -84,19 +100,47 @@ def note(text: str) -> None:
     print(clean(text), file=sys.stderr)
 
 
-def progress(*, rate: str | None = None, known_total: bool = True) -> Progress:
-    """A progress display on stderr; ``rate`` names what is counted per second."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def counter() -> Progress:
+    """A progress display on stderr that counts up to an unknown number."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return _progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,.0f}"), TimeElapsedColumn()
+    )
+
+
+def bar() -> Progress:
+    """A progress display on stderr towards a total; the field ``rate`` of a task is shown as it is."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return _progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+
+
+def countdown() -> Progress:
+    """A progress display on stderr for something that takes a known time and describes itself."""
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return _progress(SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    from rich.progress import Progress
 
     terminal = console(to_stderr=True)
-    parts: list[Any] = [SpinnerColumn(), TextColumn("{task.description}")]
-    if known_total:
-        parts += [BarColumn(), TextColumn("{task.completed:,.0f}/{task.total:,.0f}")]
-    else:
-        parts += [TextColumn("{task.completed:,.0f}")]
-    if rate is not None:
-        parts.append(TextColumn("{task.fields[rate]} " + rate + "/s"))
-    parts.append(TimeElapsedColumn())
-    if known_total:
-        parts.append(TimeRemainingColumn())
-    return Progress(*parts, console=terminal, disable=not terminal.is_terminal, transient=True)
+    terminal.quiet = not terminal.is_terminal  # some versions of rich end a disabled display with an empty line
+    return Progress(*columns, console=terminal, disable=terminal.quiet, transient=True)

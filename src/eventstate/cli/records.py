@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from eventstate.core.metadata import ChangeMetadata
 from eventstate.errors import ConfigurationError
@@ -12,12 +12,12 @@ from eventstate.machines.machine import Machine
 from eventstate.machines.shapes import Shape
 from eventstate.machines.states import StateSnapshot, Transition
 
-_shapes: dict[type, Shape] = {}
+_shapes: dict[type[Any], Shape] = {}
 
 
 def plain(value: Any) -> Any:
     """A state or an event's data as plain JSON data."""
-    type_: type = type(value)
+    type_ = cast("type[Any]", type(value))
     shape = _shapes.get(type_)
     if shape is None:
         shape = _shapes[type_] = Shape(type_)

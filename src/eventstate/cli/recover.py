@@ -13,13 +13,13 @@ def recover(options: Globals) -> int:
 
     Exit code 1 if a state is lost: neither its head nor its log gives it.
     """
-    from eventstate.cli.output import note, print_fields, print_json, progress
+    from eventstate.cli.output import counter, note, print_fields, print_json
     from eventstate.cli.session import persister
     from eventstate.machines.states import RecoveryReport
 
     report = RecoveryReport()
     started = time.monotonic()
-    with persister(options, "write") as opened, progress(known_total=False) as shown:
+    with persister(options, "write") as opened, counter() as shown:
         task = shown.add_task("recovering", total=None)
         for item in opened.recover():
             report.count(item)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ Access = Literal["read", "write", "create"]
 
 
 @contextmanager
-def opened(options: Globals, access: Access) -> Iterator[Store]:
+def opened(options: Globals, access: Access) -> Generator[Store]:
     """The store of the global options. Only ``create`` makes a file that does not exist."""
     from eventstate.stores.url import open_store
 
@@ -29,7 +29,7 @@ def opened(options: Globals, access: Access) -> Iterator[Store]:
 
 
 @contextmanager
-def persister(options: Globals, access: Access) -> Iterator[StateMachinePersister]:
+def persister(options: Globals, access: Access) -> Generator[StateMachinePersister]:
     """A persister on the governor and machines of the global options."""
     from eventstate.cli.machines import load_machines
     from eventstate.machines.persister import StateMachinePersister

@@ -20,5 +20,7 @@ def stats(options: Globals) -> None:
     by_machine: dict[str, int] = found.pop("states_by_machine")
     fields = [("governor", options.resolved_governor)]
     fields += [(name.replace("_", " "), f"{value:,}") for name, value in found.items()]
-    fields += [(f"states of {name or '(no machine)'}", f"{count:,}") for name, count in sorted(by_machine.items())]
+    fields += [
+        (f"machine {name!r}" if name else "no machine", f"{count:,}") for name, count in sorted(by_machine.items())
+    ]
     print_fields(fields)

@@ -26,7 +26,9 @@ def needed_sqlite_file(url: str, command: str) -> Path:
     """
     path = sqlite_file(url)
     if path is None:
-        raise ConfigurationError(f"{command} works on a SQLite file, not on {url!r}; use your provider's own means there")
+        raise ConfigurationError(
+            f"{command} works on a SQLite file, not on {url!r}; use your provider's own means there"
+        )
     return path
 
 

@@ -14,12 +14,12 @@ def verify(options: Globals) -> int:
     The first bad place of each stream is named. Exit code 1 if there is one. States of typed streams are
     replayed only with their machines: --machines.
     """
-    from eventstate.cli.output import print_json, print_table, print_text, progress
+    from eventstate.cli.output import counter, print_json, print_table, print_text
     from eventstate.cli.session import persister
     from eventstate.log.verify import ConsistencyReport
 
     started = time.monotonic()
-    with persister(options, "read") as opened, progress(known_total=False) as shown:
+    with persister(options, "read") as opened, counter() as shown:
         task = shown.add_task("verifying streams", total=None)
 
         def advance(report: ConsistencyReport) -> None:
@@ -31,7 +31,9 @@ def verify(options: Globals) -> int:
     findings = [{"state_id": f.state_id, "where": f.where, "problem": f.problem} for f in report.findings]
     if options.as_json:
         totals = {"streams": report.total_streams, "events": report.total_events, "snapshots": report.total_snapshots}
-        print_json({"is_consistent": report.is_consistent, **totals, "seconds": round(seconds, 3), "findings": findings})
+        print_json(
+            {"is_consistent": report.is_consistent, **totals, "seconds": round(seconds, 3), "findings": findings}
+        )
         return code
     print_text(
         f"{report.total_streams:,} streams, {report.total_events:,} events and {report.total_snapshots:,} snapshots"

@@ -53,7 +53,10 @@ def unseal(context: bytes, body: bytes, where: str) -> tuple[bytes, bytes]:
         CorruptionError: the bytes do not match their digest in this context.
     """
     rest = body[_REST:]
-    own = digest(context, rest)
+    try:
+        own = digest(context, rest)
+    except TypeError:  # a hand that edited the store left text where bytes belong
+        raise CorruptionError(where=where, problem=f"it is stored as {type(body).__name__}, not as bytes") from None
     if body[6:49] != own or body[:6] != _HEAD or body[49:51] != _MARK:
         raise CorruptionError(where=where, problem="its bytes do not match their digest")
     return b"{" + rest, own

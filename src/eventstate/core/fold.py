@@ -72,6 +72,11 @@ def step_recorded(state: Any, event: StoredEvent, where: str) -> Any:
     return NO_STATE
 
 
+def same_state(fold: Fold, left: Any, right: Any) -> bool:
+    """Whether two states are the same. Equal text says so at once; sets may differ in the order of their text."""
+    return fold.dump(left) == fold.dump(right) or left == right
+
+
 class PlainFold:
     """Streams without a machine: each event carries its state, or the difference to the one before."""
 

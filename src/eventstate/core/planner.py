@@ -26,10 +26,14 @@ from eventstate.core.format import (
     snapshot_key,
 )
 from eventstate.core.snapshots import SnapshotPolicy
-from eventstate.errors import InvalidInputError, StateDeletedError
+from eventstate.errors import DocumentTooLargeError, InvalidInputError, StateDeletedError
 
 HEAD_STATE_BYTES = 64 * 1024
 """A larger state is left out of the head; loading then takes the newest snapshot and the tail."""
+
+MAX_STATE_BYTES = 892 * 1024
+"""What a snapshot can hold on every backend. A state that has grown beyond, by however small steps, is refused:
+without snapshots each load would replay all there is."""
 
 
 class Append(NamedTuple):
@@ -59,6 +63,7 @@ def plan_appends(
     Raises:
         StateDeletedError: a stream is deleted and the append does not reopen it.
         InvalidInputError: no events, or two appends to one stream.
+        DocumentTooLargeError: a state could never be kept as a snapshot.
     """
     operations: list[Operation] = []
     tips = [_plan_one(append, operations, token, now, node) for append in appends]
@@ -91,6 +96,8 @@ def _plan_one(append: Append, operations: list[Operation], token: str, now: int,
     operations.append(Put(entry_key(tip, version), body, Require.ABSENT))
     image = append.image
     if image is not None and image.state is not None and not after.deleted:
+        if len(image.state) > MAX_STATE_BYTES:
+            raise DocumentTooLargeError(what=f"the state of {tip.id!r}", size=len(image.state), limit=MAX_STATE_BYTES)
         if append.snapshot or append.policy.due(tip.version, version):
             after = _with_snapshot(after, image, append.policy, operations, token)
         if len(image.state) > HEAD_STATE_BYTES:
@@ -114,7 +121,9 @@ def _reopened(append: Append) -> Sequence[NewEvent]:
 
 
 def _with_snapshot(tip: Tip, image: Image, policy: SnapshotPolicy, operations: list[Operation], token: str) -> Tip:
-    kept, dropped = policy.split((*tip.snapshots, tip.version))
+    # What a pruned stream begins at is never dropped: there is nothing else to replay from.
+    base = tip.base.version if tip.base else 0
+    kept, dropped = policy.split((*tip.snapshots, tip.version), base)
     body = encode_snapshot(tip, image, token=token)
     operations.append(Put(snapshot_key(tip.owner, tip.id, tip.version), body, Require.ANY))
     operations.extend(Delete(snapshot_key(tip.owner, tip.id, version), Require.ANY) for version in dropped)

@@ -27,7 +27,8 @@ class SnapshotPolicy:
         """Whether an append from version ``before`` to ``after`` passes a multiple."""
         return self.every > 0 and after // self.every > before // self.every
 
-    def split(self, snapshots: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The versions kept and the versions dropped, both ascending."""
-        ordered = tuple(sorted(set(snapshots)))
-        return ordered[-self.keep :], ordered[: -self.keep]
+    def split(self, snapshots: tuple[int, ...], base: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The versions kept and the versions dropped, both ascending; ``base`` is kept beside the newest ones."""
+        ordered = sorted(set(snapshots))
+        dropped = tuple(version for version in ordered[: -self.keep] if version != base)
+        return tuple(version for version in ordered if version not in dropped), dropped

@@ -13,13 +13,14 @@ from eventstate.core.backoff import full_jitter
 from eventstate.core.documents import COMMAND, Committed, Document, Key, Operation, Put, Refused, Require
 from eventstate.core.expected import ANY, AnyVersion, require_version
 from eventstate.core.fold import Fold
-from eventstate.core.format import DELETED, Head, Image, NewEvent, StoredEvent, Tip, unborn
+from eventstate.core.format import DELETED, Head, Image, NewEvent, StoredEvent, Tip, decode_head, unborn
+from eventstate.core.ids import check_id
 from eventstate.core.planner import HEAD_STATE_BYTES, Append, Plan, last_metadata, plan_appends, plan_head
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import (
     CorruptionError,
+    EncodingError,
     IdempotencyMismatchError,
-    InvalidInputError,
     StateDeletedError,
     TransactionConflictError,
 )
@@ -32,6 +33,8 @@ ATTEMPTS = 20
 """How often an append starts again from a newer tip where its caller allows it; bounded, with full jitter."""
 
 MAX_KNOWN = 10_000
+MAX_KNOWN_BYTES = 64 * 1024 * 1024
+"""Bounds of what an appender remembers; the oldest goes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +60,11 @@ class Change:
 
 
 class Appended(NamedTuple):
-    """One stream after an append; ``text`` is its state, None after a deletion."""
+    """One stream after an append; ``state`` is as it will be read back, None after a deletion."""
 
     known: Known
     tip: Tip
-    text: bytes | None
+    state: Any
     action: str
     metadata: Mapping[str, Any]
 
@@ -85,6 +88,7 @@ def _nothing(_token: str) -> Sequence[Operation]:
 class _Planned(NamedTuple):
     change: Change
     append: Append
+    state: Any
 
 
 class Appender:
@@ -97,6 +101,7 @@ class Appender:
         self._policy = policy
         self._committer = Committer(store, owner)
         self._known: dict[str, Known] = {}
+        self._known_bytes = 0
 
     @property
     def committer(self) -> Committer:
@@ -104,13 +109,21 @@ class Appender:
 
     def remember(self, id: str, known: Known) -> None:
         """Keep what is known of a stream for the next append."""
-        if len(self._known) >= MAX_KNOWN:
-            self._known.pop(next(iter(self._known)), None)
+        self.forget(id)
         self._known[id] = known
+        self._known_bytes += _size(known)
+        while len(self._known) > MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
+            try:
+                oldest = next(iter(self._known))
+            except (StopIteration, RuntimeError):  # another thread is at it
+                return
+            self.forget(oldest)
 
     def forget(self, id: str) -> None:
         """Read the stream anew before the next append."""
-        self._known.pop(id, None)
+        known = self._known.pop(id, None)
+        if known is not None:
+            self._known_bytes -= _size(known)
 
     async def append(
         self,
@@ -136,13 +149,22 @@ class Appender:
             try:
                 planned = [await self._plan(change, fresh) for change in changes]
             except Exception:
+                if not fresh:  # judged by remembered states, which others may have changed since
+                    fresh = True
+                    continue
                 # It speaks of this attempt; whether the command ran before, only its own record tells.
                 earlier = await self._earlier(idempotency_key, fingerprint)
                 if earlier is not None:
                     return Receipt((), earlier, None)
                 raise
             planned_changes = [p for p in planned if p is not None]
+            if not planned_changes and not fresh:
+                fresh = True
+                continue
             if not planned_changes:
+                earlier = await self._earlier(idempotency_key, fingerprint)
+                if earlier is not None:
+                    return Receipt((), earlier, None)
                 return Receipt([await self._unchanged(change) for change in changes], None, None)
             token = self._store.runtime.unique()
             others = extra(token)
@@ -195,7 +217,7 @@ class Appender:
             # What we remember may be old: an unexpected version is a reason to look again, not yet a conflict.
             known = None
         if known is None:
-            known = await self._read(change.id)
+            known = await self.current(change.id)
         head, state = await self._current(change, known)
         tip = head.tip if head else unborn(self._owner, change.id)
         require_version(change.id, change.expected, tip.version)
@@ -213,10 +235,12 @@ class Appender:
         if events[-1].type != DELETED:
             fold = change.fold
             image = Image(fold.dump(after), fold.version, fold.schema, fold.label(after))
+            after = _read_back(fold, image, change.id)
         append = Append(tip, events, image, change.metadata, self._policy, change.reopen)
-        return _Planned(change, append)
+        return _Planned(change, append, after)
 
-    async def _read(self, id: str) -> Known | None:
+    async def current(self, id: str) -> Known | None:
+        """A stream as it is now, its head mended if it was bad; None if it never existed."""
         try:
             document = await self._reader.head_document(id)
         except CorruptionError:
@@ -245,12 +269,26 @@ class Appender:
         Raises:
             CorruptionError: the entries are corrupt too.
         """
-        tip = await self._reader.repaired(id)
-        plan = plan_head(tip, None, "", {}, token=self._store.runtime.unique())
+        sound = await self._sound_head(id)
+        if sound is not None:
+            return sound
+        tip, action, metadata = await self._reader.repaired(id)
+        plan = plan_head(tip, None, action, metadata, token=self._store.runtime.unique())
         await self._committer.commit_guarded(plan.batch)
         document = await self._reader.head_document(id)
         if document is None:
             raise CorruptionError(where=str(tip.key), problem="it can't be written anew")
+        return document
+
+    async def _sound_head(self, id: str) -> Document | None:
+        """The head, if another has mended it meanwhile or it never was the head that was bad."""
+        key = self._reader.key(id)
+        document = (await self._store.get([key])).documents.get(key)
+        try:
+            if document is not None:
+                decode_head(document)
+        except CorruptionError:
+            return None
         return document
 
     def _fold(self, change: Change, tip: Tip, state: Any, events: Sequence[NewEvent]) -> Any:
@@ -278,19 +316,18 @@ class Appender:
             else:
                 self.remember(tip.id, known)
             action = item.append.events[-1].type
-            text = image.state if image else None
-            streams.append(Appended(known, tip, text, action, last_metadata(item.append)))
+            state = item.state if image else None
+            streams.append(Appended(known, tip, state, action, last_metadata(item.append)))
         return Receipt(streams, None, result.position)
 
     async def _unchanged(self, change: Change) -> Appended:
-        known = await self._read(change.id)
+        known = await self.current(change.id)
         head, state = await self._current(change, known)
         tip = head.tip if head else unborn(self._owner, change.id)
         document = known.document if known else Document(tip.key, b"", "", 0)
         action = head.action if head else ""
         metadata: Mapping[str, Any] = head.metadata if head else {}
-        text = None if tip.deleted else change.fold.dump(state)
-        return Appended(Known(document, known.state if known else None), tip, text, action, metadata)
+        return Appended(Known(document, known.state if known else None), tip, state, action, metadata)
 
     async def _earlier(self, key: str | None, fingerprint: bytes) -> Mapping[str, int] | None:
         if key is None:
@@ -327,6 +364,25 @@ def _version_of(known: Known) -> int:
     return orjson.loads(known.document.body)["n"]
 
 
+def _read_back(fold: Fold, image: Image, id: str) -> Any:
+    """A new state as every later load will see it.
+
+    Raises:
+        EncodingError: it could be written, but not read.
+    """
+    assert image.state is not None
+    try:
+        return fold.load(orjson.loads(image.state), fold.schema, id)
+    except CorruptionError as error:
+        raise EncodingError(
+            path="$", problem=f"the new state of {id!r} could not be read back: {error.problem}"
+        ) from error
+
+
+def _size(known: Known) -> int:
+    return len(known.document.body) + len(known.state or b"")
+
+
 def _kept_apart(image: Image | None) -> bytes | None:
     return image.state if image and image.state and len(image.state) > HEAD_STATE_BYTES else None
 
@@ -343,8 +399,6 @@ def checked_key(value: object) -> str | None:
     """An idempotency key that can be used, or None.
 
     Raises:
-        InvalidInputError: not text, or empty.
+        InvalidIdError: not text, empty, too long or not Unicode text.
     """
-    if value is None or (isinstance(value, str) and value):
-        return value
-    raise InvalidInputError(f"idempotency_key={value!r}: pass non-empty text that names this command for good")
+    return None if value is None else check_id("idempotency key", value)

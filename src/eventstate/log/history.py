@@ -24,6 +24,14 @@ class Step(NamedTuple):
     rebuilt: bool
 
 
+class Resume(NamedTuple):
+    """Where a history goes on: the state so far, and the entry boundary at or before it."""
+
+    state: Any
+    rebuilt: bool
+    start: Start
+
+
 class HistoryReader:
     """Reads the events of one governor's streams."""
 
@@ -31,48 +39,58 @@ class HistoryReader:
         self._store = store
         self._owner = owner
 
-    async def transitions(self, tip: Tip, fold: Fold, reader: StreamReader, first: int, last: int) -> list[Step]:
-        """The events of versions ``first`` to ``last``, with the states before and after each."""
-        state, rebuilt = None, True
-        base = tip.base.version if tip.base else 0
-        try:
-            if first - 1 > base:
-                state = (await reader.rebuild(tip, fold, first - 1)).state
-            elif base:
-                state = (await reader.rebuild(tip, fold, base)).state
-            else:
-                state = fold.initial()
-        except ConfigurationError:
-            rebuilt = False
+    async def transitions(
+        self, tip: Tip, fold: Fold, reader: StreamReader, first: int, last: int, resume: Resume | None
+    ) -> tuple[list[Step], Resume]:
+        """The events of versions ``first`` to ``last``, with the states before and after each.
+
+        ``resume`` is what the call for the versions just before gave back: with it nothing is replayed twice.
+        """
+        state, rebuilt = (
+            (resume.state, resume.rebuilt) if resume else await self._state_before(tip, fold, reader, first)
+        )
+        start = resume.start if resume else await self._start_before(tip, first)
+        events, reached = await self._events(tip, start, first, last)
         steps: list[Step] = []
-        for event in await self._events(tip, first, last):
-            before = fold.load(orjson.loads(fold.dump(state)), fold.schema, tip.id) if state is not None else None
+        for event in events:
+            before = _copied(fold, state, tip) if event.version > 1 else None
             if rebuilt:
                 try:
                     state = fold.step(state, event, f"event {self._owner}/{tip.id} version {event.version}")
                 except ConfigurationError:
                     rebuilt, state = False, None
-            from_state = before if event.version > 1 else None
-            steps.append(Step(event, from_state, None if event.type == DELETED else _copied(fold, state, tip), rebuilt))
-        return steps
+            steps.append(Step(event, before, None if event.type == DELETED else _copied(fold, state, tip), rebuilt))
+        return steps, Resume(state, rebuilt, reached)
 
-    async def _events(self, tip: Tip, first: int, last: int) -> list[StoredEvent]:
-        """Events of a range, chain-checked from the entry before it."""
-        start = await self._start_before(tip, first)
+    async def _state_before(self, tip: Tip, fold: Fold, reader: StreamReader, first: int) -> tuple[Any, bool]:
+        """The state before a version, and whether the rules to rebuild it are at hand."""
+        base = tip.base.version if tip.base else 0
+        version = max(first - 1, base)
+        try:
+            state = (await reader.rebuild(tip, fold, version)).state if version else fold.initial()
+        except ConfigurationError:
+            return None, False
+        return state, True
+
+    async def _events(self, tip: Tip, start: Start, first: int, last: int) -> tuple[list[StoredEvent], Start]:
+        """Events of a range, chain-checked from an entry boundary before it, and the last boundary within it."""
         events: list[StoredEvent] = []
         version, digest = start.version, start.digest
+        boundary = start
         while True:
             after = Key(ENTRY, self._owner, tip.id, version)
             page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=min(PAGE, last - version))
-            entries = chained(page.documents, version, digest)
+            entries = chained(page.documents, version, digest, last)
             for entry in entries:
                 events.extend(event for event in entry.each() if first <= event.version <= last)
+                if entry.version <= last:
+                    boundary = Start(None, entry.version, entry.digest)
             if not entries:
                 where = f"event {self._owner}/{tip.id} version {version + 1}"
                 raise CorruptionError(where=where, problem="the entry is missing")
             version, digest = entries[-1].version, entries[-1].digest
             if version >= last:
-                return events
+                return events, boundary
 
     async def _start_before(self, tip: Tip, first: int) -> Start:
         """A boundary at or below ``first - 1`` whose digest is known without reading all before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,11 +26,10 @@ from eventstate.core.format import (
     snapshot_key,
     unborn,
 )
+from eventstate.core.ids import MAX_VERSION
 from eventstate.errors import (
     CorruptionError,
-    SchemaNewerError,
     StateNotFoundError,
-    UpcastError,
     VersionNotFoundError,
 )
 from eventstate.stores.base import Store
@@ -55,6 +54,14 @@ class Start(NamedTuple):
     state: Any
     version: int
     digest: bytes
+
+
+class Repaired(NamedTuple):
+    """What the entries alone tell of a stream: its tip, and the type and metadata of its last event."""
+
+    tip: Tip
+    action: str
+    metadata: Mapping[str, Any]
 
 
 class StateAt(NamedTuple):
@@ -84,15 +91,18 @@ class StreamReader:
         key = self.key(id)
         found = (await self._store.get([key])).documents.get(key)
         if found is None and await self.has_entries(id):
-            raise CorruptionError(where=str(key), problem="the head is missing though its entries are there")
+            # It may have been made between the two reads.
+            found = (await self._store.get([key])).documents.get(key)
+            if found is None:
+                raise CorruptionError(where=str(key), problem="the head is missing though its entries are there")
         return found
 
     async def has_entries(self, id: str) -> bool:
         """Whether the stream has any entry."""
         return bool((await self._store.scan(ENTRY, self._owner, id=id, limit=1)).documents)
 
-    async def page(self, id: str, after: Start, limit: int = PAGE) -> tuple[list[Entry], bool]:
-        """Up to ``limit`` entries after a place, chain-checked, and whether more may follow.
+    async def page(self, id: str, after: Start, limit: int = PAGE, last: int = MAX_VERSION) -> tuple[list[Entry], bool]:
+        """Up to ``limit`` entries after a place, as far as ``last``, chain-checked, and whether more may follow.
 
         Raises:
             CorruptionError: an entry is changed, missing or out of place.
@@ -100,7 +110,7 @@ class StreamReader:
         scanned = await self._store.scan(
             ENTRY, self._owner, id=id, after=Key(ENTRY, self._owner, id, after.version), limit=limit
         )
-        return chained(scanned.documents, after.version, after.digest), scanned.next is not None
+        return chained(scanned.documents, after.version, after.digest, last), scanned.next is not None
 
     async def state_of(self, known: Known, fold: Fold) -> tuple[Head, Any, bool]:
         """The current state of a stream, and whether it had to be rebuilt.
@@ -140,8 +150,6 @@ class StreamReader:
         for candidate in candidates:
             try:
                 return await self._replay_from_snapshot(tip, fold, candidate, version)
-            except (SchemaNewerError, UpcastError):
-                raise
             except CorruptionError as error:
                 problem = problem or error
         if tip.base is not None:
@@ -172,7 +180,7 @@ class StreamReader:
         start = Start(fold.load(plain, snapshot.image.schema, str(key)), candidate, snapshot.digest)
         if version == candidate:
             return StateAt(start.state, version, None)
-        entries = chained(documents, candidate, snapshot.digest)
+        entries = chained(documents, candidate, snapshot.digest, version)
         return await self._replay(tip, fold, start, version, entries)
 
     async def _replay(self, tip: Tip, fold: Fold, start: Start, version: int, entries: Sequence[Entry] = ()) -> StateAt:
@@ -188,14 +196,14 @@ class StreamReader:
                 if entry.version >= version:
                     if entry.version == tip.version and digest != tip.digest:
                         raise CorruptionError(where=str(tip.key), problem="its chain digest is not that of its entries")
-                    return StateAt(state, reached, last_event)
+                    return StateAt(_as_stored(fold, state, tip), reached, last_event)
             last = entries[-1].version if entries else reached
-            entries, _ = await self.page(tip.id, Start(None, last, digest), min(PAGE, version - reached))
+            entries, _ = await self.page(tip.id, Start(None, last, digest), min(PAGE, version - reached), version)
             if not entries:
                 raise CorruptionError(where=_where(tip, reached + 1), problem="the entry is missing")
 
-    async def repaired(self, id: str) -> Tip:
-        """The tip as the entries alone tell it, for a stream whose head is corrupt or missing.
+    async def repaired(self, id: str) -> Repaired:
+        """The stream as the entries alone tell it, where its head is corrupt or missing.
 
         Raises:
             StateNotFoundError: no entries either.
@@ -225,7 +233,7 @@ class StreamReader:
 
 async def rebuild_tip(
     reader: StreamReader, owner: str, id: str, current: Document | None, snapshots: dict[int, bytes], first_entry: int
-) -> Tip:
+) -> Repaired:
     """Walk the entries from their beginning (or from the snapshot a pruned stream begins at) to the tip."""
     tip = replace(unborn(owner, id), revision=current.revision if current else None)
     try:
@@ -237,8 +245,10 @@ async def rebuild_tip(
         base = Base(bases[-1], snapshots[bases[-1]])
         tip = replace(tip, version=base.version, digest=base.digest, base=base)
         entries, more = await reader.page(id, Start(None, base.version, base.digest))
+    last: Entry | None = None
     while entries:
         for entry in entries:
+            last = entry
             incarnation = tip.incarnation + sum(1 for event in entry.events if event["type"] == REOPENED)
             tip = replace(
                 tip,
@@ -253,13 +263,17 @@ async def rebuild_tip(
         if not more:
             break
         entries, more = await reader.page(id, Start(None, tip.version, tip.digest))
-    return replace(tip, snapshots=tuple(n for n in sorted(snapshots) if n <= tip.version))
+    tip = replace(tip, snapshots=tuple(n for n in sorted(snapshots) if n <= tip.version))
+    event = last.each()[-1] if last else None
+    return Repaired(tip, event.type if event else "", event.metadata if event else {})
 
 
-def chained(documents: Sequence[Document], version: int, digest: bytes) -> list[Entry]:
-    """Decode consecutive entries, each checked against the one before."""
+def chained(documents: Sequence[Document], version: int, digest: bytes, last: int = MAX_VERSION) -> list[Entry]:
+    """Decode consecutive entries, each checked against the one before, as far as the version ``last``."""
     entries: list[Entry] = []
     for document in documents:
+        if version >= last:
+            break
         entry = decode_entry(document, digest)
         if entry.first != version + 1:
             raise CorruptionError(where=str(document.key), problem=f"version {version + 1} is missing before it")
@@ -275,6 +289,11 @@ def usable(image: Image, fold: Fold, where: str) -> bool:
     Without its machine (fold version 0) a typed stream still shows the state that was recorded.
     """
     return fold.version == 0 or (image.fold == fold.version and fold.accepts(image.schema, where))
+
+
+def _as_stored(fold: Fold, state: Any, tip: Tip) -> Any:
+    """The state as it comes back from its JSON text: a replay gives what a head or a snapshot would."""
+    return None if state is None else fold.load(decode(fold.dump(state), tip.id), fold.schema, str(tip.key))
 
 
 def _where(tip: Tip, version: int) -> str:

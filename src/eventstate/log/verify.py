@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventstate.core.chain import genesis
+from eventstate.core.codec import decode
 from eventstate.core.documents import ENTRY, HEAD, Document, Key
-from eventstate.core.fold import Fold
+from eventstate.core.fold import Fold, same_state
 from eventstate.core.format import NO_STATE, Entry, decode_entry, decode_head, decode_snapshot, snapshot_key
-from eventstate.errors import ConfigurationError, CorruptionError, EventStateError
+from eventstate.core.ids import MAX_VERSION
+from eventstate.errors import ConfigurationError, CorruptionError, SchemaError
 from eventstate.log.reading import usable
 from eventstate.stores.base import Store
+
+LOOKS = 10
+"""How often a stream is looked at that others keep writing."""
 
 FoldOf = Callable[[str], Fold]
 
@@ -81,7 +86,7 @@ class Verifier:
         position = after
         while True:
             # One step per stream: jump over all versions of the one just seen.
-            beyond = Key(ENTRY, self._owner, position, 10**12) if position else None
+            beyond = Key(ENTRY, self._owner, position, MAX_VERSION) if position else None
             page = await self._store.scan(ENTRY, self._owner, after=beyond, limit=1)
             if not page.documents or (last is not None and page.documents[0].key.id > last):
                 return found
@@ -89,18 +94,42 @@ class Verifier:
             found.append(position)
 
     async def stream(self, id: str, head: Document | None, report: ConsistencyReport) -> None:
-        """Verify one stream, adding to ``report``."""
+        """Verify one stream, adding to ``report``.
+
+        A stream that is written meanwhile is looked at again: a finding counts only if its head stayed the same.
+        """
         report.total_streams += 1
+        seen = ConsistencyReport()
+        for _ in range(LOOKS):
+            seen = ConsistencyReport()
+            finding = await self._finding(id, head, seen)
+            if finding is None:
+                break
+            now = await self._head(id)
+            if (now and now.revision) == (head and head.revision):
+                report.findings.append(finding)
+                break
+            head = now
+        report.total_events += seen.total_events
+        report.total_snapshots += seen.total_snapshots
+
+    async def _head(self, id: str) -> Document | None:
+        key = Key(HEAD, self._owner, id)
+        return (await self._store.get([key])).documents.get(key)
+
+    async def _finding(self, id: str, head: Document | None, report: ConsistencyReport) -> Finding | None:
         walk = _Walk(id=id, head=head, version=0, digest=genesis(self._owner, id), fold=self._fold_of(id))
         try:
             await self._begin(walk)
             await self._entries(walk, report)
             self._check_head(walk)
             await self._check_snapshots(walk, report)
-        except CorruptionError as error:
-            report.findings.append(Finding(state_id=id, where=error.where, problem=error.problem))
+        except (CorruptionError, SchemaError) as error:
+            return Finding(state_id=id, where=error.where, problem=error.problem)
+        return None
 
     async def _begin(self, walk: _Walk) -> None:
+        walk.state = walk.fold.initial()
         if walk.head is None:
             return
         try:
@@ -111,8 +140,6 @@ class Verifier:
         if tip.base is not None:
             walk.version, walk.digest = tip.base
             await self._begin_at_base(walk, tip.base.version)
-        else:
-            walk.state = walk.fold.initial()
 
     async def _begin_at_base(self, walk: _Walk, version: int) -> None:
         key = snapshot_key(self._owner, walk.id, version)
@@ -158,10 +185,11 @@ class Verifier:
                 walk.state = walk.fold.step(walk.state, event, where)
         except ConfigurationError:  # a typed stream without its machine: chains are all that can be proven
             walk.folding = False
-        except CorruptionError:
+        except (CorruptionError, SchemaError):
             raise
-        except EventStateError as error:
-            raise CorruptionError(where=where, problem=str(error)) from error
+        except Exception as error:  # of evolve itself: the stream can't be replayed, which is what is asked here
+            problem = f"it can't be replayed: {type(error).__name__}: {error}"
+            raise CorruptionError(where=where, problem=problem) from error
 
     def _check_head(self, walk: _Walk) -> None:
         if walk.head is None:
@@ -180,7 +208,7 @@ class Verifier:
         trusted = walk.folding and plain is not NO_STATE and head.image is not None and not head.tip.deleted
         if trusted and head.image is not None and usable(head.image, walk.fold, where):
             kept = walk.fold.load(plain, head.image.schema, where)
-            if walk.fold.dump(kept) != walk.fold.dump(walk.state):
+            if not same_state(walk.fold, kept, walk.state):
                 raise CorruptionError(where=where, problem="its state is not what its events lead to")
 
     async def _check_snapshots(self, walk: _Walk, report: ConsistencyReport) -> None:
@@ -195,5 +223,6 @@ class Verifier:
                 raise CorruptionError(where=str(key), problem="it does not belong to this stream's chain")
             if version in walk.states and usable(snapshot.image, walk.fold, str(key)):
                 kept = walk.fold.load(plain, snapshot.image.schema, str(key))
-                if walk.fold.dump(kept) != walk.states[version]:
+                replayed = walk.fold.load(decode(walk.states[version], str(key)), walk.fold.schema, str(key))
+                if not same_state(walk.fold, kept, replayed):
                     raise CorruptionError(where=str(key), problem="its state is not what its events lead to")

@@ -73,7 +73,7 @@ def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
         too_many = row.state_id not in streams and len(streams) == CHUNK_STREAMS
         if chunk and (too_many or size + row.size > CHUNK_BYTES):
             yield chunk
-            chunk, streams, size = [], set(), 0
+            chunk, streams, size = [], set[str](), 0
         chunk.append(row)
         streams.add(row.state_id)
         size += row.size
@@ -162,7 +162,9 @@ class RowImporter:
         return progress
 
     def _conflict(self) -> TransactionConflictError:
-        return TransactionConflictError(keys=(str(self._key),), detail=f"{self._source.name} is being imported elsewhere")
+        return TransactionConflictError(
+            keys=(str(self._key),), detail=f"{self._source.name} is being imported elsewhere"
+        )
 
     def _body(self, progress: Progress, token: str) -> bytes:
         source = self._source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from eventstate.core.causality import VectorClock
 from eventstate.core.documents import HEAD, Document, Key
@@ -22,11 +22,18 @@ from eventstate.errors import (
     StateNotFoundError,
     VersionNotFoundError,
 )
-from eventstate.log.history import TimeReader
+from eventstate.log.history import Resume, TimeReader
 from eventstate.log.reading import Known
 from eventstate.machines.machine import Machine
 from eventstate.machines.scope import Scope
 from eventstate.machines.states import StatePage, StateSnapshot, Transition
+
+
+class HistoryPlace(NamedTuple):
+    """The version a history goes on with, and what is known there."""
+
+    version: int
+    resume: Resume
 
 
 class Loading(Scope):
@@ -97,18 +104,22 @@ class Loading(Scope):
         return StatePage(states, page.next.id if page.next else None)
 
     async def history_page(
-        self, state_id: str, first: int, last: int | None, limit: int = 500
-    ) -> tuple[list[Transition], int | None]:
-        """Transitions from a version on, and the version to go on from (None at the end)."""
+        self, state_id: str, first: int, last: int | None, *, limit: int = 500, resume: HistoryPlace | None = None
+    ) -> tuple[list[Transition], HistoryPlace | None]:
+        """Transitions from a version on, and the place to go on from (None at the end)."""
         tip = await self.tip_of(state_id)
         base = tip.base.version if tip.base else 0
-        start = max(_version(first), base + 1)
+        start = resume.version if resume else max(_version(first), base + 1)
         end = tip.version if last is None else min(_version(last), tip.version)
         if start > end:
             return [], None
         stop = min(end, start + limit - 1)
-        transitions = await self.events.transitions(tip, self.fold_of(state_id), self.reader, start, stop)
-        return [self._transition(state_id, t) for t in transitions], stop + 1 if stop < end else None
+        fold = self.fold_of(state_id)
+        steps, place = await self.events.transitions(
+            tip, fold, self.reader, start, stop, resume.resume if resume else None
+        )
+        following = HistoryPlace(stop + 1, place) if stop < end else None
+        return [self._transition(state_id, step) for step in steps], following
 
     def _transition(self, state_id: str, step: Any) -> Transition:
         event = step.event
@@ -160,7 +171,10 @@ class Loading(Scope):
         try:
             head, data, rebuilt = await self.reader.state_of(Known(document), fold)
         except CorruptionError:
-            found = await self.load(id)
+            try:
+                found = await self.load(id)
+            except (StateDeletedError, StateNotFoundError):
+                return None
             return found if state is None or fold.label(found.data) == state else None
         if head.tip.version == 0 or head.tip.deleted:
             return None
@@ -185,17 +199,21 @@ class Loading(Scope):
         while True:
             page = await self.store.scan(HEAD, self.governor, prefix=prefix, after=key)
             for document in page.documents:
-                version: int | None = 1
-                while version is not None:
-                    transitions, version = await self._history_or_nothing(document.key.id, version)
+                place: HistoryPlace | None = None
+                while True:
+                    transitions, place = await self._history_or_nothing(document.key.id, place)
                     found.extend(t for t in transitions if first <= micros_of(t.effective_at, "time") <= last)
+                    if place is None:
+                        break
             key = page.next
             if key is None:
                 return sorted(found, key=lambda t: (t.effective_at, t.state_id, t.version))
 
-    async def _history_or_nothing(self, state_id: str, first: int) -> tuple[list[Transition], int | None]:
+    async def _history_or_nothing(
+        self, state_id: str, place: HistoryPlace | None
+    ) -> tuple[list[Transition], HistoryPlace | None]:
         try:
-            return await self.history_page(state_id, first, None)
+            return await self.history_page(state_id, 1, None, resume=place)
         except StateNotFoundError:  # a head without any event: a commit that was given up left it
             return [], None
 

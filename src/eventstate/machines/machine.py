@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -17,8 +19,10 @@ from eventstate.core.metadata import metadata_to_plain
 from eventstate.errors import (
     ConfigurationError,
     CorruptionError,
+    EncodingError,
     SchemaNewerError,
     UnknownEventError,
+    UpcastError,
 )
 from eventstate.machines.events import Event, event_type_of
 from eventstate.machines.shapes import Shape
@@ -136,7 +140,7 @@ class Machine(Generic[S, E]):
         if event.type == REOPENED:
             return self.initial()
         if "data" not in event.body or self._evolve is None:
-            plain = None if state is None else self._shape.to_plain(state)
+            plain = None if state is None else orjson.loads(self.dump(state))
             after = step_recorded(plain, event, where)
             if after is NO_STATE:
                 return state if self._evolve is None else self._evolve(state, self.event_of(event, where))
@@ -183,7 +187,11 @@ class Machine(Generic[S, E]):
 
     def load(self, plain: Any, schema: int, where: str) -> Any:
         for old in range(schema, self.schema):
-            plain = self._state_upcasters[old](plain)
+            try:
+                plain = self._state_upcasters[old](plain)
+            except Exception as error:
+                problem = f"the upcaster of states from schema {old} failed: {type(error).__name__}: {error}"
+                raise UpcastError(where=where, problem=problem) from error
         try:
             return self._shape.from_plain(plain)
         except ValueError as error:
@@ -215,9 +223,15 @@ class Machine(Generic[S, E]):
             raise ConfigurationError("an Event with state= belongs to a stream without a machine")
         metadata = metadata_to_plain(event.metadata) if event.metadata is not None else None
         shape = self._shapes.get(event.type)
-        typed = shape is not None and shape.type is not None and isinstance(event.data, shape.type)
-        data = shape.to_plain(event.data) if shape is not None and typed else event.data
-        return self._encoded(event.type, data, metadata)
+        if shape is not None and shape.type is not None and isinstance(event.data, shape.type):
+            return self._encoded(event.type, shape.to_plain(event.data), metadata)
+        encoded = self._encoded(event.type, event.data, metadata)
+        if shape is not None and encoded.data is not None:
+            try:
+                shape.from_plain(orjson.loads(encoded.data))
+            except ValueError as error:
+                raise EncodingError(path="$.data", problem=f"it is no {event.type}: {error}") from error
+        return encoded
 
     def _encoded(self, name: str, data: Any, metadata: Mapping[str, Any] | None) -> NewEvent:
         check_id("event type", name)
@@ -236,12 +250,10 @@ def _shape_type(initial: object) -> type | None:
 def _event_shapes(
     machine: str, evolve: Callable[..., Any] | None, events: Mapping[str, type] | Iterable[type] | None
 ) -> tuple[dict[str, Shape], dict[type, str]]:
-    if events is None:
-        declared = {event_type_of(type_): type_ for type_ in _annotated(evolve)}
-    elif isinstance(events, Mapping):
+    if isinstance(events, Mapping):
         declared = dict(typing.cast("Mapping[str, type]", events))
     else:
-        declared = {event_type_of(type_): type_ for type_ in events}
+        declared = _by_name(machine, _annotated(evolve) if events is None else events)
     names: dict[type, str] = {}
     for name, type_ in declared.items():
         check_id("event type", name)
@@ -255,28 +267,39 @@ def _event_shapes(
     return {name: Shape(type_) for name, type_ in declared.items()}, names
 
 
+def _by_name(machine: str, types: Iterable[type]) -> dict[str, type]:
+    declared: dict[str, type] = {}
+    for type_ in types:
+        name = event_type_of(type_)
+        if declared.setdefault(name, type_) is not type_:
+            raise ConfigurationError(f"machine {machine!r}: two events are named {name!r}; name them by events={{...}}")
+    return declared
+
+
 def _annotated(evolve: Callable[..., Any] | None) -> list[type]:
     """The types in the annotation of evolve's second parameter; none where it says nothing usable."""
     if evolve is None:
         return []
+    parameters = list(inspect.signature(evolve).parameters)
     try:
-        hints = typing.get_type_hints(evolve)
+        hints = typing.get_type_hints(_function_of(evolve))
     except NameError as error:
         raise ConfigurationError(
             f"evolve's annotation can't be read ({error}): define the event types at module level or pass events="
         ) from None
-    hints.pop("return", None)
-    names = [name for name in _parameters(evolve) if name in hints]
-    if len(names) < 2:
+    if len(parameters) < 2 or parameters[1] not in hints:
         return []
-    annotation = hints[names[1]]
+    annotation = hints[parameters[1]]
+    annotation = getattr(annotation, "__value__", annotation)  # of a `type` statement
     members = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
-    return [m for m in members if isinstance(m, type) and m not in (dict, object, Event)]
+    return [m for m in members if isinstance(m, type) and m not in (dict, object, type(None), typing.Any, Event)]
 
 
-def _parameters(evolve: Callable[..., Any]) -> list[str]:
-    code = getattr(evolve, "__code__", None)
-    return list(code.co_varnames[: code.co_argcount]) if code is not None else list(typing.get_type_hints(evolve))
+def _function_of(evolve: Callable[..., Any]) -> Callable[..., Any]:
+    """What holds the annotations: of a partial its function, of an object its ``__call__``."""
+    while isinstance(evolve, functools.partial):
+        evolve = cast("functools.partial[Any]", evolve).func
+    return evolve if hasattr(evolve, "__annotations__") else type(evolve).__call__
 
 
 def _is_union(annotation: object) -> bool:

@@ -11,6 +11,7 @@ from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
 from eventstate.log.verify import ConsistencyReport
 from eventstate.machines.core import PersisterCore
+from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
 from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
@@ -208,7 +209,9 @@ class StateMachinePersister:
         """Load, let ``decide(state, *args)`` name events, append them; again if someone was faster.
 
         ``decide`` returns an event, a list of them, or None for nothing to do. It may run several times and
-        must have no side effects. Its exceptions pass unchanged, with nothing written.
+        must have no side effects. Its exceptions pass unchanged, with nothing written. A repeated
+        ``idempotency_key`` is recognised by the name of ``decide`` and its arguments; a call that named no
+        event leaves no record.
 
         Raises:
             IllegalTransitionError, UnknownEventError, EncodingError, DocumentTooLargeError: nothing was written.
@@ -444,10 +447,12 @@ class StateMachinePersister:
             CorruptionError: an event is not what was written.
         """
         state_id = self._core.resolve(target, id)
-        start: int | None = from_version
-        while start is not None:
-            transitions, start = drive(self._core.history_page(state_id, start, to_version))
+        place: HistoryPlace | None = None
+        while True:
+            transitions, place = drive(self._core.history_page(state_id, from_version, to_version, resume=place))
             yield from transitions
+            if place is None:
+                return
 
     def get_events(self, start: datetime, end: datetime, *, prefix: str = "") -> list[Transition]:
         """The governor's events that happened from ``start`` to ``end``, both included, by time, id and version."""

@@ -144,8 +144,8 @@ class Scope:
 
     async def _known_from_log(self, state_id: str) -> Known:
         """A stand-in for a bad head, made from the entries; nothing is written."""
-        tip = await self.reader.repaired(state_id)
-        body = encode_head(tip, None, token="", action="", metadata={})
+        tip, action, metadata = await self.reader.repaired(state_id)
+        body = encode_head(tip, None, token="", action=action, metadata=metadata)
         return Known(Document(tip.key, body, "", tip.at))
 
     async def tip_of(self, state_id: str) -> Tip:
@@ -154,7 +154,7 @@ class Scope:
         try:
             tip = decode_head(known.document)[0].tip
         except CorruptionError:
-            tip = await self.reader.repaired(state_id)
+            tip = (await self.reader.repaired(state_id)).tip
         if tip.version == 0:
             raise StateNotFoundError(governor=self.governor, state_id=state_id)
         return tip

@@ -29,14 +29,24 @@ class Shape:
         """Plain JSON data of a value.
 
         Raises:
-            EncodingError: pydantic can't dump it.
+            EncodingError: pydantic can't dump it, or it is None where the type is another.
         """
         if self._dump is None:
+            if value is None and self.type not in (None, type(None)):
+                problem = f"None instead of a {self.type.__name__}; evolve must return the new state"
+                raise EncodingError(path="$", problem=problem)
             return value
         try:
-            return self._dump(value, mode="json", by_alias=True, round_trip=True, warnings="error")
+            plain = self._dump(value, mode="json", by_alias=True, round_trip=True, warnings="error")
+            whole = self._dump(
+                value, mode="json", by_alias=True, round_trip=True, warnings=False, serialize_as_any=True
+            )
         except Exception as error:
             raise EncodingError(path="$", problem=f"{type(value).__name__} can't be dumped: {error}") from error
+        if whole != plain and orjson.dumps(whole) != orjson.dumps(plain):
+            problem = f"{type(value).__name__} holds fields that its declared types would drop; declare them"
+            raise EncodingError(path="$", problem=problem)
+        return plain
 
     def from_plain(self, plain: Any) -> Any:
         """The value of plain data. Validation errors are the caller's to name."""

@@ -31,12 +31,20 @@ class Transitions:
 
     def label(self, state: Any) -> str:
         """The declared state that a state is in."""
-        if callable(self._state_of):
-            label = self._state_of(state)
-        elif isinstance(state, Mapping):
-            label = cast("Mapping[str, Any]", state)[self._state_of]
-        else:
-            label = getattr(state, self._state_of)
+        name = self._state_of
+        try:
+            if callable(name):
+                label = name(state)
+            elif isinstance(state, Mapping):
+                label = cast("Mapping[str, Any]", state)[name]
+            else:
+                label = getattr(state, name)
+        except (AttributeError, KeyError):
+            if callable(name):
+                raise
+            raise ConfigurationError(
+                f"machine {self._machine!r}: state_of={name!r}, but its states have none"
+            ) from None
         value: object = getattr(label, "value", label)
         if not isinstance(value, str):
             raise ConfigurationError(f"machine {self._machine!r}: state_of gave {label!r}, which is no text")
@@ -78,5 +86,8 @@ class Transitions:
         return "\n".join(lines)
 
 
+_SPECIAL = str.maketrans({'"': "#quot;", ":": "#colon;", ";": "#59;", "#": "#35;", "\n": " "})
+
+
 def _quoted(text: str) -> str:
-    return text.replace('"', "#quot;").replace(":", "#colon;").replace("\n", " ")
+    return text.translate(_SPECIAL)

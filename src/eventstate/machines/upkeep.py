@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from eventstate.core.backoff import full_jitter
 from eventstate.core.documents import HEAD, SNAPSHOT, Committed, Document, Key
-from eventstate.core.fold import Fold
+from eventstate.core.fold import Fold, same_state
 from eventstate.core.format import (
     NO_STATE,
     Image,
     Tip,
     decode_head,
     decode_snapshot,
+    entry_key,
 )
 from eventstate.core.ids import machine_of
 from eventstate.core.instants import utc_of
@@ -22,7 +25,12 @@ from eventstate.errors import (
     CorruptionError,
     EventStateError,
     StateDeletedError,
+    StateNotFoundError,
+    StoreError,
+    StoreReadOnlyError,
+    TransactionConflictError,
 )
+from eventstate.log.appending import ATTEMPTS
 from eventstate.log.reading import Known, usable
 from eventstate.log.verify import ConsistencyReport, Verifier
 from eventstate.machines.scope import Scope
@@ -34,9 +42,11 @@ class Upkeep(Scope):
 
     async def create_snapshot(self, state_id: str) -> int:
         """Keep the current state as a snapshot; its version."""
-        while True:
-            known, _ = await self.known(state_id)
-            fold = self.fold_of(state_id)
+        fold = self.fold_of(state_id)
+        for attempt in range(1, ATTEMPTS + 1):
+            known = await self.appender.current(state_id)
+            if known is None:
+                raise StateNotFoundError(governor=self.governor, state_id=state_id)
             head, state, _ = await self.reader.state_of(known, fold)
             self.check_there(head.tip)
             image = Image(fold.dump(state), fold.version, fold.schema, fold.label(state))
@@ -46,6 +56,11 @@ class Upkeep(Scope):
             self.appender.forget(state_id)
             if isinstance(result, Committed):
                 return head.tip.version
+            entry = entry_key(head.tip, head.tip.last)
+            if not (await self.store.get([entry])).documents:
+                raise CorruptionError(where=str(entry), problem="the entry is missing, the head is beyond it")
+            await self.store.runtime.sleep(full_jitter(attempt, self.store.runtime.random()))
+        raise TransactionConflictError(keys=(str(self.reader.key(state_id)),), detail="others were faster every time")
 
     async def load_snapshot(self, state_id: str, version: int | None) -> StateSnapshot[Any] | None:
         """The newest kept snapshot (at or below ``version``), or None."""
@@ -69,9 +84,10 @@ class Upkeep(Scope):
 
     async def rebuild(self, state_id: str, *, full: bool) -> StateSnapshot[Any]:
         """Replay a stream and write its head anew where that does not agree."""
-        tip = await self.reader.repaired(state_id)
+        tip = (await self.reader.repaired(state_id)).tip
         fold = self.fold_of(state_id)
         if tip.deleted:
+            await self._mend_deleted(state_id)
             raise StateDeletedError(state_id=state_id, version=tip.version)
         source = _without_snapshots(tip) if full else tip
         at = await self.reader.rebuild(source, fold, tip.version)
@@ -80,9 +96,21 @@ class Upkeep(Scope):
         if not await self._agrees(tip, fold, at.state):
             image = Image(fold.dump(at.state), fold.version, fold.schema, fold.label(at.state))
             plan = plan_head(tip, image, action, metadata, token=self.store.runtime.unique())
-            await self.appender.committer.commit_guarded(plan.batch)
+            with suppress(StoreReadOnlyError):  # the state is known all the same
+                await self.appender.committer.commit_guarded(plan.batch)
             self.appender.forget(state_id)
         return self.snapshot(tip, at.state, action, metadata, tip.version - 1, None, recovered=True)
+
+    async def _mend_deleted(self, state_id: str) -> None:
+        key = self.reader.key(state_id)
+        document = (await self.store.get([key])).documents.get(key)
+        try:
+            if document is not None:
+                decode_head(document)
+                return
+        except CorruptionError:
+            pass
+        await self.appender.mend(state_id)
 
     async def _agrees(self, tip: Tip, fold: Fold, state: Any) -> bool:
         document = (await self.store.get([tip.key])).documents.get(tip.key)
@@ -92,7 +120,7 @@ class Upkeep(Scope):
             head, plain = decode_head(document)
             if head.image is None or plain is NO_STATE or not usable(head.image, fold, str(tip.key)):
                 return False
-            same = fold.dump(fold.load(plain, head.image.schema, str(tip.key))) == fold.dump(state)
+            same = same_state(fold, fold.load(plain, head.image.schema, str(tip.key)), state)
         except CorruptionError:
             return False
         return same and head.tip.digest == tip.digest
@@ -116,13 +144,19 @@ class Upkeep(Scope):
             return RecoveredState(id, head.tip.version, state, "rebuilt" if rebuilt else "current")
         except CorruptionError as error:
             problem = str(error)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of evolve; one stream must not keep the others from recovery
+            return _lost(id, error)
         try:
             found = await self.rebuild(id, full=False)
             return RecoveredState(id, found.version, found.data, "rebuilt", problem)
         except StateDeletedError as error:
             return RecoveredState(id, error.version, None, "deleted", problem)
-        except EventStateError as error:
-            return RecoveredState(id, 0, None, "lost", str(error))
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            return _lost(id, error)
 
     async def verify_page(self, after: str, report: ConsistencyReport) -> str | None:
         """Verify some streams; the id to go on from, or None."""
@@ -139,7 +173,7 @@ class Upkeep(Scope):
                 try:
                     tip = decode_head(document)[0].tip
                 except CorruptionError:
-                    tip = await self.reader.repaired(document.key.id)
+                    tip = (await self.reader.repaired(document.key.id)).tip
                 if tip.version == 0:
                     continue
                 states += not tip.deleted
@@ -165,3 +199,8 @@ class Upkeep(Scope):
 
 def _without_snapshots(tip: Tip) -> Tip:
     return replace(tip, snapshots=(tip.base.version,) if tip.base else ())
+
+
+def _lost(id: str, error: Exception) -> RecoveredState:
+    text = str(error) if isinstance(error, EventStateError) else f"{id}: {type(error).__name__}: {error}"
+    return RecoveredState(id, 0, None, "lost", text)

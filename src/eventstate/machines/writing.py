@@ -106,6 +106,9 @@ class Writing(Loading):
             if expected.id != state_id:
                 raise InvalidInputError(f"expected= is a state of {expected.id!r}, not of {state_id!r}")
             seen = expected.known
+            if seen is not None and seen.document.key != self.reader.key(state_id):
+                owner = seen.document.key.owner
+                raise InvalidInputError(f"expected= is a state of governor {owner!r}, not of {self.governor!r}")
             version = expected.version
         else:
             version = check_expected(expected)
@@ -256,10 +259,8 @@ class Writing(Loading):
 
     def _written(self, stream: Appended, position: int | None) -> StateSnapshot[Any]:
         tip = stream.tip
-        fold = self.fold_of(tip.id)
-        state = None if stream.text is None else fold.load(orjson.loads(stream.text), fold.schema, tip.id)
         before = tip.version - 1
-        return self.snapshot(tip, state, stream.action, stream.metadata, before, stream.known, position=position)
+        return self.snapshot(tip, stream.state, stream.action, stream.metadata, before, stream.known, position=position)
 
 
 def _plain_event(event: object) -> NewEvent:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from eventstate.errors import ConfigurationError
 from eventstate.runtime.base import Waiter
 from eventstate.runtime.clock import SystemClock
 
@@ -63,6 +64,8 @@ class AsyncioRuntime(SystemClock):
         return await self._loop.run_in_executor(self._workers, call)
 
     def waiter(self) -> AsyncioWaiter:
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigurationError("this store was opened in another event loop: open one in this loop")
         return AsyncioWaiter(self._loop)
 
     def wake(self, waiters: Sequence[Waiter]) -> None:

@@ -161,7 +161,8 @@ class _Disk:
                     self._files[operation.file] = _File(b"")
                 self._unsynced_names.append((number, operation))
             case SyncFolder():
-                self._sync_names(operation.since)
+                if not operation.failed:
+                    self._sync_names(operation.since)
             case Acknowledge():
                 pass
 

@@ -55,9 +55,10 @@ class Sync(NamedTuple):
 
 
 class SyncFolder(NamedTuple):
-    """The names were synced: covers the operations before number ``since``."""
+    """The names were synced: covers the operations before number ``since``. One that ``failed`` covers nothing."""
 
     since: int
+    failed: bool = False
 
 
 class Acknowledge(NamedTuple):

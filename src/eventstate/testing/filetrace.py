@@ -170,8 +170,8 @@ class _Reader:
         elif call.name == "mmap":
             self._mapped(call)
         elif path == self._folder:
-            if call.name in _SYNCING and call.result == 0:
-                self._operations.append(SyncFolder(call.since))
+            if call.name in _SYNCING:
+                self._operations.append(SyncFolder(call.since, failed=call.result != 0))
         elif target and (name := self._name(path)):
             self._changed(call, target[1], name, self._unnamed[name] if target[3] else self._names[name])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from eventstate.core.backoff import full_jitter
 from eventstate.core.documents import (
+    ENTRY,
     Batch,
     Committed,
     Document,
@@ -28,7 +29,13 @@ from eventstate.core.settlement import (
     outcome_key,
     witness_of,
 )
-from eventstate.errors import CommitUnknownError, StoreError, TokenExpiredError
+from eventstate.errors import (
+    CommitUnknownError,
+    CorruptionError,
+    StoreError,
+    StoreUnavailableError,
+    TokenExpiredError,
+)
 from eventstate.stores.base import Store
 
 SETTLE_SECONDS = 15.0
@@ -64,16 +71,24 @@ class Committer:
         After a missing answer it is sent again; a refusal of the resend is then a refusal unless
         one of its documents carries its token. Should a later commit have covered a success, the
         refusal is harmless: the caller reads again and finds its work done.
+
+        Raises:
+            StoreUnavailableError: no answer within the settling time; the call may be made again.
         """
         result = await self._store.commit(batch)
         started = self._store.runtime.monotonic()
         attempt = 0
         while isinstance(result, Unknown):
             attempt += 1
-            await self._pause(attempt, started, self._reference(batch), result.cause)
+            if self._store.runtime.monotonic() - started > self._settle_seconds:
+                raise StoreUnavailableError(store=self._store.url, detail=f"no answer ({result.cause}); call again")
+            await self._store.runtime.sleep(full_jitter(attempt, self._store.runtime.random(), initial=0.02))
             result = await self._resend(batch)
             if isinstance(result, Refused):
-                return await self._committed_by_token(batch) or result
+                try:
+                    return await self._committed_by_token(batch) or result
+                except StoreError as error:
+                    result = Unknown(str(error))
         return result
 
     def with_outcome(self, batch: Batch) -> Batch:
@@ -88,22 +103,33 @@ class Committer:
         Raises:
             CommitUnknownError: the store did not answer in time; ask again.
             TokenExpiredError: what would prove it is pruned.
+            CorruptionError: the stream's head is corrupt or missing; loading or appending mends it.
         """
         started = self._store.runtime.monotonic()
         attempt = 0
         while True:
-            if not reference.stream:
-                verdict = await self._judge_outcome(reference.id)
-            else:
-                verdict = await self._judge_moved(reference)
+            cause = "its head or outcome changes all the time"
+            try:
+                if not reference.stream:
+                    verdict = await self._judge_outcome(reference.id)
+                else:
+                    verdict = await self._judge_moved(reference)
+            except StoreError as error:
+                verdict, cause = Verdict.OPEN, str(error)
             if verdict is not Verdict.OPEN:
                 return self._final(verdict, reference)
             attempt += 1
-            await self._pause(attempt, started, reference, "its head or outcome changes all the time")
+            await self._pause(attempt, started, reference, cause)
 
     async def _judge_moved(self, reference: TokenRef) -> Verdict:
-        """Judge a token whose batch is not at hand: move the head first, so that no copy can land any more."""
+        """Judge a token whose batch is not at hand: unless its entry is there or pruned, move the head first.
+
+        Then no copy can land any more.
+        """
         head = Witness(owner=reference.owner, stream=reference.stream, version=reference.version, needs=Require.ANY)
+        verdict = await self._judge_stream(head, reference.id)
+        if verdict is not Verdict.DEAD:
+            return verdict
         if not await self._move_head(head):
             return Verdict.OPEN
         return await self._judge_stream(head, reference.id)
@@ -122,17 +148,31 @@ class Committer:
                 continue
             if isinstance(result, Committed):
                 return result
-            if witness is None:
-                verdict = await self._judge_outcome(batch.token)
-            else:
-                verdict = await self._judge_stream(witness, batch.token)
-                if verdict is Verdict.OPEN and await self._move_head(witness):
-                    verdict = await self._judge_stream(witness, batch.token)
+            try:
+                verdict = await self._judge(witness, batch.token)
+            except StoreError as error:  # a read that fails settles nothing, and the batch may be applied
+                cause = str(error)
+                continue
             if verdict is Verdict.OPEN:
                 continue
             if self._final(verdict, reference):
-                return await self._committed_by_token(batch) or Committed({}, 0)
+                return await self._found_committed(batch)
             return Refused(None)
+
+    async def _judge(self, witness: Witness | None, token: str) -> Verdict:
+        """Judge a batch that was refused when sent again, and kill it where it could still land."""
+        if witness is None:
+            return await self._judge_outcome(token)
+        verdict = await self._judge_stream(witness, token)
+        if verdict is Verdict.OPEN and await self._move_head(witness):
+            verdict = await self._judge_stream(witness, token)
+        return verdict
+
+    async def _found_committed(self, batch: Batch) -> Committed:
+        try:
+            return await self._committed_by_token(batch) or Committed({}, 0)
+        except StoreError:  # what its revisions are is unknown, that it is committed is not
+            return Committed({}, 0)
 
     async def _resend(self, batch: Batch) -> Committed | Refused | Unknown:
         try:
@@ -153,11 +193,20 @@ class Committer:
         )
 
     async def _move_head(self, witness: Witness) -> bool:
-        """Give the head a new revision; True when it was moved from where the batch needs it."""
+        """Give the head a new revision; True when it was moved from where the batch needs it.
+
+        Raises:
+            CorruptionError: there is no head, though there are entries: none may be made before them.
+        """
         runtime = self._store.runtime
         document = await self._read(witness.head)
         token = runtime.unique()
         if document is None:
+            if (await self._store.scan(ENTRY, witness.owner, id=witness.stream, limit=1)).documents:
+                if await self._read(witness.head) is not None:  # it was made between the two reads
+                    return False
+                problem = "the head is missing though its entries are there"
+                raise CorruptionError(where=str(witness.head), problem=problem)
             tip = unborn(witness.owner, witness.stream)
             batch = plan_head(tip, None, "", {}, token=token).batch
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 
 from eventstate.cli.importing.files import EventFile, Record
@@ -69,7 +70,9 @@ def row_of(record: Record, columns: Columns) -> Row:
             known = ", ".join(map(repr, values))
             raise InvalidInputError(f"no column {column!r} for --{option.replace('_', '-')}; there are {known}")
     if columns.action != ACTION and ACTION in values and ACTION not in columns.options.values():
-        raise InvalidInputError(f"column {ACTION!r} would hide the action, which the state keeps under this name; rename it")
+        raise InvalidInputError(
+            f"column {ACTION!r} would hide the action, which the state keeps under this name; rename it"
+        )
     state_id = _text(values, columns.state_id)
     action = _text(values, columns.action)
     return make_row(state_id, action, columns.state({**values, columns.action: action}), _metadata(values, columns))
@@ -78,16 +81,19 @@ def row_of(record: Record, columns: Columns) -> Row:
 def _metadata(values: Mapping[str, Any], columns: Columns) -> ChangeMetadata:
     if columns.time is None and columns.changed_by is None:
         return NO_METADATA
-    occurred_at = None
-    if columns.time is not None:
-        try:
-            occurred_at = parse_instant(_text(values, columns.time))
-        except ValueError as error:
-            raise InvalidInputError(f"column {columns.time!r}: {error}") from None
+    occurred_at = _instant(values, columns.time) if columns.time is not None else None
     changed_by = None
     if columns.changed_by is not None and values[columns.changed_by] not in ("", None):
         changed_by = _text(values, columns.changed_by)
     return ChangeMetadata(changed_by=changed_by, occurred_at=occurred_at)
+
+
+def _instant(values: Mapping[str, Any], column: str) -> datetime:
+    text = _text(values, column)
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise InvalidInputError(f"column {column!r}: {error}") from None
 
 
 def _text(values: Mapping[str, Any], column: str) -> str:

@@ -33,20 +33,20 @@ def import_file(
     from eventstate.cli.importing.columns import Columns
     from eventstate.cli.importing.files import EventFile
     from eventstate.cli.importing.run import run_import
-    from eventstate.cli.output import progress
+    from eventstate.cli.output import bar
     from eventstate.cli.session import opened
     from eventstate.machines.importing import Progress
 
     columns = Columns(state_id=state_id, action=action, time=time, changed_by=changed_by)
     source = EventFile(file)
-    with opened(options, "create") as store, progress(rate="rows") as shown:
+    with opened(options, "create") as store, bar() as shown:
         task = shown.add_task("reading", total=None, rate="")
 
         def advance(done: Progress) -> None:
             if shown.tasks[0].total is None:
                 shown.reset(task, description="importing", total=done.total, completed=done.rows)
             speed = shown.tasks[0].speed
-            shown.update(task, completed=done.rows, rate=f"{speed:,.0f}" if speed else "")
+            shown.update(task, completed=done.rows, rate=f"{speed:,.0f} rows/s" if speed else "")
 
         outcome = run_import(store, options.resolved_governor, source, columns, advance)
     _print(options, file, outcome)
@@ -68,7 +68,7 @@ def _print(options: Globals, file: Path, outcome: Outcome) -> None:
             }
         )
     elif not outcome.imported:
-        print_text(f"{file}: already imported, {outcome.total:,} rows")
+        print_text(f"{file}: already imported, {outcome.total:,} rows" if outcome.total else f"{file}: no rows")
     else:
         before = f"; {outcome.skipped:,} were there already" if outcome.skipped else ""
         print_text(

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TextIO, cast
@@ -60,16 +60,18 @@ class EventFile:
                     last = record.line
                     yield record
             except UnicodeDecodeError as error:
-                raise InvalidInputError(f"{self.path}: not UTF-8 text somewhere after line {last} ({error.reason})") from None
+                raise InvalidInputError(
+                    f"{self.path}: not UTF-8 text somewhere after line {last} ({error.reason})"
+                ) from None
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise InvalidInputError(f"{self.path}: bad gzip data after line {last} ({error})") from None
 
     @contextmanager
-    def _text(self) -> Iterator[TextIO]:
+    def _text(self) -> Generator[TextIO]:
         zipped = self.path.name.endswith(".gz")
         with gzip.open(self.path, "rb") if zipped else self.path.open("rb") as stream:
             # Spreadsheets put a byte order mark in front, which is no part of the first column's name.
-            yield io.TextIOWrapper(cast("io.BufferedIOBase", stream), encoding="utf-8-sig", newline="")
+            yield io.TextIOWrapper(cast("io.BufferedReader", stream), encoding="utf-8-sig", newline="")
 
     def _look(self) -> tuple[int, int, int, int]:
         try:

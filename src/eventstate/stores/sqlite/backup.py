@@ -55,6 +55,8 @@ def _copy(settings: Settings, partial: Path) -> None:
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     source = connect(settings, writable=False)
     try:
+        if not schema.check_format(source, str(settings.path)):
+            raise mapped(apsw.NotADBError(), str(settings.path))
         target = apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             # All pages in one step: a copy in several starts over whenever another process writes.

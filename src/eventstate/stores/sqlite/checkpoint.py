@@ -39,6 +39,8 @@ class Checkpointer:
         self._due_at = self._soft
 
     def _note(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        if pages < self._pages:  # begun anew, perhaps by another process: what was put off is done
+            self._due_at = self._soft
         self._pages = pages
         return apsw.SQLITE_OK
 

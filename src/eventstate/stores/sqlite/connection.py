@@ -19,7 +19,8 @@ from eventstate.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from eventstate.stores.sqlite.faults import mapped
+from eventstate.stores.sqlite import schema
+from eventstate.stores.sqlite.faults import mapped, mapped_os
 
 Durability = Literal["full", "normal", "off"]
 
@@ -56,25 +57,36 @@ def create_file(settings: Settings) -> None:
     """Make a new file that only its owner can read, before SQLite would make one with wider rights.
 
     An existing file is never opened here: closing it would drop this process's SQLite locks on it.
+
+    Raises:
+        EventStateError: there is no file and none can be made; the class says why.
     """
     path = settings.path
-    if path.is_dir():
-        raise NotADatabaseError(store=settings.url, detail="it is a folder")
-    if path.exists():
-        return
-    if settings.read_only:
-        raise StoreUnavailableError(store=settings.url, detail="there is no such file, and read-only opens make none")
     try:
+        if path.is_dir():
+            raise NotADatabaseError(store=settings.url, detail="it is a folder")
+        if path.exists():
+            return
+        if settings.read_only:
+            detail = "there is no such file, and read-only opens make none"
+            raise StoreUnavailableError(store=settings.url, detail=detail)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         fsync_folder(path.parent)
-    except FileExistsError:
+    except FileExistsError:  # another process was faster
         return
     except FileNotFoundError:
         raise ConfigurationError(f"{settings.url}: the folder {path.parent} does not exist; make it first") from None
-    except PermissionError as error:
-        raise StorePermissionError(store=settings.url, detail=str(error)) from None
+    except (OSError, ValueError) as error:
+        raise mapped_os(error, settings.url) from error
+
+
+def identity(settings: Settings) -> tuple[int, int]:
+    """What tells the file from all others, whatever it is called."""
+    try:
+        stat = settings.path.stat()
     except OSError as error:
-        raise StoreReadOnlyError(store=settings.url, detail=str(error)) from None
+        raise mapped_os(error, settings.url) from error
+    return stat.st_dev, stat.st_ino
 
 
 def fsync_folder(path: Path) -> None:
@@ -123,6 +135,8 @@ def _configure(connection: apsw.Connection, settings: Settings, writable: bool) 
         return
     # A clean close asks for the final checkpoint itself; a poisoned connection must not run one.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    # First, since it says so in the file: another application's is left as it is.
+    schema.check_format(connection, settings.url)
     if writable and connection.pragma("journal_mode", "wal") != "wal":
         detail = "its file system does not offer what WAL mode needs (shared memory and locks)"
         raise StoreUnavailableError(store=settings.url, detail=detail)

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import apsw
 
 from eventstate.core.documents import Committed, Refused, Unknown
-from eventstate.errors import ConfigurationError, EventStateError, StoreClosedError, StoreForkedError
+from eventstate.errors import EventStateError, InvalidInputError, StoreClosedError, StoreForkedError
 from eventstate.stores.sqlite import schema
 from eventstate.stores.sqlite.checkpoint import Checkpointer
 from eventstate.stores.sqlite.clock import StoreClock, stored_offset, write_offset
-from eventstate.stores.sqlite.connection import Settings, connect, create_file
+from eventstate.stores.sqlite.connection import Settings, connect
 from eventstate.stores.sqlite.faults import mapped
 from eventstate.stores.sqlite.group import GroupCommit, Member
+from eventstate.stores.sqlite.readers import Readers
 from eventstate.stores.sqlite.writing import StreamNumbers, Writing
 
 log = logging.getLogger("eventstate.sqlite")
 
-MAX_IDLE_READERS = 8
 MAX_KNOWN_STREAMS = 100_000
 
 
 class Engine:
-    """Shared by all stores of this process on one file; see `shared_engine`."""
+    """Shared by all stores of this process on one file; see `eventstate.stores.sqlite.sharing`."""
 
     def __init__(self, settings: Settings, new_node: Callable[[], str]) -> None:
         self.settings = settings
         self.users = 0
         self._pid = os.getpid()
         self._closed = False
-        self._mutex = threading.Lock()
         self._known: StreamNumbers = {}
-        self._readers: deque[apsw.Connection] = deque()
+        self._readers = Readers(settings, lambda: connect(settings, writable=False))
         self._writer: apsw.Connection | None = None
         self._checkpointer = Checkpointer(settings)
         self.group = GroupCommit(self._commit_group, self._upkeep)
-        create_file(settings)
+        self.is_resting = False
+        """No connection is open: the process is about to fork."""
         self.clock, self.node, self.epoch = self._prepare(new_node)
         _engines.add(self)
 
@@ -64,7 +60,7 @@ class Engine:
             connection.close(True)
             raise
         if self.settings.read_only:
-            self._readers.append(connection)
+            connection.close(True)
         else:
             self._adopt_writer(connection)
         return StoreClock(offset), rows["node"], rows["epoch"]
@@ -84,9 +80,14 @@ class Engine:
 
     # Reading
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it belongs to the process that this one was forked from."""
+        return os.getpid() != self._pid
+
     def check_usable(self) -> None:
         """Raise if the engine was closed, or inherited over a fork."""
-        if os.getpid() != self._pid:
+        if self.is_inherited:
             raise StoreForkedError(store=self.settings.url)
         if self._closed:
             raise StoreClosedError(store=self.settings.url)
@@ -102,19 +103,13 @@ class Engine:
     def reader(self) -> Generator[apsw.Connection]:
         """A connection for one short read."""
         self.check_usable()
-        try:
-            connection = self._readers.pop()
-        except IndexError:
-            connection = connect(self.settings, writable=False)
+        connection = self._readers.take()
         try:
             yield connection
         except apsw.Error as error:
             raise mapped(error, self.settings.url) from error
         finally:
-            if len(self._readers) < MAX_IDLE_READERS and not self._closed:
-                self._readers.append(connection)
-            else:
-                connection.close(True)
+            self._readers.give_back(connection)
 
     # Writing: called by the group's leader, one at a time
 
@@ -129,7 +124,7 @@ class Engine:
         results: list[Committed | Refused] = []
         try:
             results.extend(writing.apply(member.batch) for member in group)
-        except apsw.Error as error:
+        except (apsw.Error, OverflowError, TypeError, ValueError) as error:
             self._roll_back(writer)
             self._retry_alone(group, error)
             return
@@ -166,13 +161,15 @@ class Engine:
             else:
                 member.result = Unknown(str(error))
 
-    def _retry_alone(self, group: Sequence[Member], error: apsw.Error) -> None:
+    def _retry_alone(self, group: Sequence[Member], error: Exception) -> None:
         """A statement failed and all was rolled back: one member's fault must not become the others'."""
-        if len(group) == 1:
+        if len(group) > 1:
+            for member in group:
+                self._commit_group([member])
+        elif isinstance(error, apsw.Error):
             group[0].error = mapped(error, self.settings.url)
-            return
-        for member in group:
-            self._commit_group([member])
+        else:
+            group[0].error = InvalidInputError(f"the batch holds what {self.settings.url} can't store: {error}")
 
     def _begin(self) -> apsw.Connection:
         self.check_usable()
@@ -190,11 +187,11 @@ class Engine:
 
     def _roll_back(self, writer: apsw.Connection) -> None:
         # SQLite may have rolled back by itself; a ROLLBACK that fails leaves a connection not to be trusted.
-        if writer.in_transaction:
-            try:
+        try:
+            if writer.in_transaction:
                 writer.execute("ROLLBACK")
-            except apsw.Error as error:
-                self._poison(error)
+        except apsw.Error as error:
+            self._poison(error)
 
     def _poison(self, error: apsw.Error | None) -> None:
         """Never use a connection again whose COMMIT or sync failed: the kernel may have dropped its pages."""
@@ -215,33 +212,50 @@ class Engine:
 
     @contextmanager
     def exclusive_writer(self) -> Generator[apsw.Connection]:
-        """The writer connection for upkeep such as backups; the caller must not overlap commits of this process."""
-        self.check_usable()
-        if self._writer is None:
-            self._adopt_writer(connect(self.settings, writable=True))
-        assert self._writer is not None
-        with _errors_mapped(self.settings.url):
-            yield self._writer
+        """The writer connection for upkeep; commits of this process wait meanwhile."""
+        with self.group.quiet:
+            self.check_usable()
+            if self._writer is None:
+                self._adopt_writer(connect(self.settings, writable=True))
+            assert self._writer is not None
+            with _errors_mapped(self.settings.url):
+                yield self._writer
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
-        """Copy the log back into the file and let go of it."""
-        with self._mutex:
-            if self._closed or os.getpid() != self._pid:
-                return
+        """Copy the log back into the file and let go of it, once reads and commits under way have ended."""
+        if self._closed or self.is_inherited:
+            return
+        with self.group.quiet:
             self._closed = True
-        while self._readers:
-            self._readers.pop().close(True)
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            with suppress(apsw.Error):
-                writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
-            writer.close(True)
+            self._readers.close()
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                with suppress(apsw.Error):
+                    writer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+                with _errors_mapped(self.settings.url):
+                    writer.close(True)
 
-    def abandon(self) -> None:
-        """In a forked child: keep the parent's connections for ever, since closing one here could harm its file."""
-        for connection in (*self._readers, self._writer):
-            if connection is not None:
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    def rest(self, timeout: float) -> None:
+        """Before a fork: close all connections, and open none until `resume`."""
+        quiet = self.group.quiet.acquire(timeout=timeout)
+        self._readers.rest(timeout)
+        if quiet:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                with suppress(apsw.Error):
+                    writer.close(True)
+            self.is_resting = self._readers.are_at_rest
+
+    def resume(self) -> None:
+        """After a fork, in the parent."""
+        self.is_resting = False
+        self._readers.resume()
+        with suppress(RuntimeError):  # a commit did not end in time
+            self.group.quiet.release()
 
 
 @contextmanager
@@ -253,46 +267,8 @@ def _errors_mapped(url: str) -> Generator[None]:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_shared: dict[tuple[int, int, bool], Engine] = {}
-_sharing = threading.Lock()
 
 
-def shared_engine(settings: Settings, new_node: Callable[[], str]) -> Engine:
-    """The engine of this process for a file: one writer connection, whatever the number of stores."""
-    with _sharing:
-        engine = _shared.get(_identity(settings)) if settings.path.exists() else None
-        if engine is None:
-            engine = Engine(settings, new_node)
-            _shared[_identity(settings)] = engine
-        elif engine.settings.durability != settings.durability:
-            already = engine.settings.durability
-            raise ConfigurationError(f"{settings.url} is open in this process with durability={already}; use the same")
-        engine.users += 1
-        return engine
-
-
-def release_engine(engine: Engine) -> None:
-    """Give an engine back; the last user closes it."""
-    with _sharing:
-        engine.users -= 1
-        if engine.users == 0:
-            for identity, shared in list(_shared.items()):
-                if shared is engine:
-                    del _shared[identity]
-            engine.close()
-
-
-def _identity(settings: Settings) -> tuple[int, int, bool]:
-    stat = Path(settings.path).stat()
-    return stat.st_dev, stat.st_ino, settings.read_only
-
-
-def _after_fork_in_child() -> None:
-    global _sharing
-    for engine in list(_engines):
-        engine.abandon()
-    _shared.clear()
-    _sharing = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def all_engines() -> list[Engine]:
+    """The engines of this process that are not closed."""
+    return [engine for engine in _engines if not engine.is_closed]

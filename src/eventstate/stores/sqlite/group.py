@@ -10,12 +10,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from eventstate.core.documents import Batch, CommitResult, Unknown
 from eventstate.runtime.base import Runtime, Waiter
+from eventstate.runtime.blocking import BlockingRuntime
 
 MAX_GROUP = 256
 CANCEL_PATIENCE_SECONDS = 5.0
+
+_MARKER: Final = Batch("", ())
+"""Writes nothing; once it is told, all that was submitted before it is told."""
 
 
 class Member:
@@ -48,16 +53,22 @@ class GroupCommit:
         self._mutex = threading.Lock()
         self._queue: deque[Member] = deque()
         self._leading = False
+        """Somebody leads, or has been asked to."""
+        self._running = False
+        self.quiet = threading.RLock()
+        """Whoever holds it keeps commits and upkeep from running."""
 
     async def submit(self, batch: Batch, runtime: Runtime) -> CommitResult:
         """Commit a batch as part of a group; returns once its own outcome is known."""
         member = Member(batch, runtime)
         with self._mutex:
             self._queue.append(member)
-            lead = not self._leading
+            # Who was asked to lead may be a task of the very loop that this thread is about to block.
+            overdue = not self._running and isinstance(runtime, BlockingRuntime)
+            lead = not self._leading or overdue
             self._leading = True
         if lead:
-            runtime.start(member.waiter, self._lead)
+            runtime.start(member.waiter, lambda: self._lead(member))
         try:
             await member.waiter.wait()
         except BaseException:
@@ -67,6 +78,10 @@ class GroupCommit:
             raise member.error
         assert member.result is not None
         return member.result
+
+    async def drain(self, runtime: Runtime) -> None:
+        """Wait until everything submitted so far has its outcome."""
+        await self.submit(_MARKER, runtime)
 
     async def _abandon(self, member: Member) -> None:
         """The caller was cancelled: take the batch back if it has not begun, else see it through.
@@ -79,29 +94,44 @@ class GroupCommit:
                 return
         await member.waiter.wait(CANCEL_PATIENCE_SECONDS)
 
-    def _lead(self) -> None:
+    def _lead(self, heir: Member) -> None:
+        with self._mutex:
+            late = heir.settled or self._running or not self._queue
+            self._running = self._running or not late
+        if late:
+            # Another led in its place. This call may have used up the wake-up that tells the outcome.
+            if heir.settled:
+                heir.runtime.wake([heir.waiter])
+            return
+        try:
+            with self.quiet:
+                self._lead_group()
+        finally:
+            self._hand_over()
+
+    def _lead_group(self) -> None:
         with self._mutex:
             group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
         try:
-            self._run(group)
+            work = [member for member in group if member.batch.operations]
+            if work:
+                self._run(work)
         finally:
             # Also after an interrupt: nobody may be left waiting, and a cut-off commit is unknown.
             for member in group:
                 if not member.settled:
                     member.result = Unknown("the commit was interrupted")
             _tell(group)
-            try:
-                self._after()
-            finally:
-                self._hand_over()
+        self._after()
 
     def _hand_over(self) -> None:
         with self._mutex:
+            self._running = False
             heir = self._queue[0] if self._queue else None
             if heir is None:
                 self._leading = False
                 return
-        heir.runtime.start(heir.waiter, self._lead)
+        heir.runtime.start(heir.waiter, lambda: self._lead(heir))
 
 
 def _tell(group: Sequence[Member]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from eventstate.core.documents import ENTRY, HEAD, KINDS, Document, FeedPage, Key
+from eventstate.core.documents import ENTRY, HEAD, JOB, KINDS, TASK, Document, FeedPage, Key
 from eventstate.stores.base import PAGE_BYTES
 from eventstate.stores.sqlite.writing import StreamNumbers
 
@@ -62,11 +62,13 @@ def _heads(
 ) -> Rows:
     sql = (
         "SELECT s.id, 0, h.revision, h.written_at, h.body FROM streams s JOIN heads h ON h.stream = s.number"
-        " WHERE s.owner = ? AND s.id >= ? AND s.id > ?"
+        " WHERE s.owner = ? AND s.id"
     )
     if id is not None:
-        return connection.execute(sql + " AND s.id = ?", (owner, prefix, start[0], id))
-    return connection.execute(sql + " ORDER BY s.id LIMIT ?", (owner, prefix, start[0], limit + 1))
+        return connection.execute(sql + " = ? AND s.id > ?", (owner, id, start[0]))
+    if start[0] and start[0] >= prefix:
+        return connection.execute(sql + " > ? ORDER BY s.id LIMIT ?", (owner, start[0], limit + 1))
+    return connection.execute(sql + " >= ? ORDER BY s.id LIMIT ?", (owner, prefix, limit + 1))
 
 
 def _entries(
@@ -83,10 +85,10 @@ def _entries(
         return connection.execute(sql, (owner, id, start[1] if start[0] == id else -1, limit + 1))
     sql = (
         columns + "streams s CROSS JOIN entries e ON e.stream = s.number"
-        " WHERE s.owner = ? AND s.id >= ? AND s.id >= ? AND (s.id, e.version) > (?, ?)"
+        " WHERE s.owner = ? AND s.id >= ? AND (s.id, e.version) > (?, ?)"
         " ORDER BY s.id, e.version LIMIT ?"
     )
-    return connection.execute(sql, (owner, prefix, start[0], *start, limit + 1))
+    return connection.execute(sql, (owner, max(prefix, start[0]), *start, limit + 1))
 
 
 def _others(
@@ -105,7 +107,9 @@ def _others(
     if id is not None:
         sql += " AND id = ? ORDER BY id, n LIMIT ?"
         return connection.execute(sql, (kind, owner, id, *start, id, limit + 1))
-    return connection.execute(sql + " ORDER BY id, n LIMIT ?", (kind, owner, prefix, *start, limit + 1))
+    return connection.execute(
+        sql + " ORDER BY id, n LIMIT ?", (kind, owner, max(prefix, start[0]), *start, limit + 1)
+    )
 
 
 def _page(rows: Rows, kind: str, owner: str, prefix: str, limit: int) -> tuple[list[Document], bool]:
@@ -122,7 +126,7 @@ def _page(rows: Rows, kind: str, owner: str, prefix: str, limit: int) -> tuple[l
 
 
 def owners(connection: apsw.Connection, after: str, limit: int) -> Sequence[str]:
-    """Owners of streams or other documents, ascending: one index step each, not a scan."""
+    """Governors that have documents, ascending: one index step each, not a scan."""
     found: list[str] = []
     while len(found) < limit:
         row = connection.execute(_NEXT_OWNER, (after,)).fetchone()
@@ -135,10 +139,15 @@ def owners(connection: apsw.Connection, after: str, limit: int) -> Sequence[str]
 
 _NEXT_OWNER = "SELECT min(owner) FROM ({})".format(
     " UNION ALL ".join(
-        ["SELECT min(owner) AS owner FROM streams WHERE owner > ?1"]
+        [
+            # A stream's row stays when its documents are gone.
+            "SELECT * FROM (SELECT owner FROM streams WHERE owner > ?1 AND"
+            " (EXISTS (SELECT 1 FROM heads WHERE stream = number) OR"
+            " EXISTS (SELECT 1 FROM entries WHERE stream = number)) ORDER BY owner LIMIT 1)"
+        ]
         + [
             f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1"
-            for kind in sorted(KINDS - {HEAD, ENTRY})
+            for kind in sorted(KINDS - {HEAD, ENTRY, JOB, TASK})
         ]
     )
 )

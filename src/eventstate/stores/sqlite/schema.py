@@ -29,8 +29,8 @@ CREATE TABLE heads (
     body BLOB NOT NULL
 );
 
--- The position is the rowid: given out under the write lock, so it is commit order. The entry with the
--- highest position is the last one of its stream, which is never pruned, so no position comes twice.
+-- The position is the rowid: given out under the write lock, so it is commit order. The row with the highest
+-- position is never deleted (an entry of stream 0 takes its place), so no position comes twice.
 CREATE TABLE entries (
     position INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES streams,

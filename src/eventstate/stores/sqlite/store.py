@@ -12,7 +12,8 @@ from eventstate.stores.base import Capabilities, Closing
 from eventstate.stores.limits import check_batch
 from eventstate.stores.sqlite import reading
 from eventstate.stores.sqlite.connection import Durability, Settings
-from eventstate.stores.sqlite.engine import Engine, release_engine, shared_engine
+from eventstate.stores.sqlite.engine import Engine
+from eventstate.stores.sqlite.sharing import release_engine, shared_engine
 
 
 class SqliteStore(Closing):
@@ -115,6 +116,8 @@ class SqliteStore(Closing):
         if not self._closed:
             self._closed = True
             engine = self._engine
+            if not engine.is_inherited:
+                await engine.group.drain(self._runtime)
             await self._runtime.run_blocking(lambda: release_engine(engine))
             self._runtime.close()
 

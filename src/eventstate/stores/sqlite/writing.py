@@ -21,6 +21,12 @@ from eventstate.stores.limits import holds
 
 StreamNumbers = dict[tuple[str, str], int]
 
+# SQLite would give out the highest position again once its row is gone, so that row stays, as an entry of no stream.
+_KEEP_HIGHEST_POSITION = (
+    "UPDATE entries SET stream = 0, version = position, body = x''"
+    " WHERE stream = ? AND version = ? AND position = (SELECT max(position) FROM entries)"
+)
+
 
 class Writing:
     """One open write transaction. New streams are remembered here until it is committed."""
@@ -122,6 +128,7 @@ class Writing:
             if key.kind == HEAD:
                 self._run("DELETE FROM heads WHERE stream = ?", (number,))
             else:
+                self._run(_KEEP_HIGHEST_POSITION, (number, key.n))
                 self._run("DELETE FROM entries WHERE stream = ? AND version = ?", (number, key.n))
         else:
             self._run("DELETE FROM documents WHERE kind = ? AND owner = ? AND id = ? AND n = ?", key)

@@ -101,6 +101,7 @@ class ContentionCases(Suite):
             try:
                 for _ in range(self.rounds):
                     await put(store, *keys)
+                    await self.runtime.sleep(0)
             finally:
                 ended.append(store)
 
@@ -114,6 +115,7 @@ class ContentionCases(Suite):
                 checks = [Check(key, found[key].revision) for key in keys]
                 if isinstance(await commit(store, *checks), Committed):
                     seen.append({document.body for document in found.values()})
+                await self.runtime.sleep(0)
 
         await self.together([look, *(partial(write, store) for store in stores[:-1])])
         assert seen, "no consistent state was ever seen"
@@ -148,7 +150,9 @@ class ContentionCases(Suite):
                 own.append((key, result.revisions[key]))
             return own
 
-        written = [item for part in await self.together([partial(write, n) for n in range(len(stores))]) for item in part]
+        written = [
+            item for part in await self.together([partial(write, n) for n in range(len(stores))]) for item in part
+        ]
         found = (await stores[0].get([key for key, _ in written])).documents
         assert {key: document.revision for key, document in found.items()} == dict(written)
 
@@ -186,7 +190,10 @@ def _batch(*operations: Put | Check) -> Batch:
 
 
 def _pair(number: int) -> Batch:
-    return _batch(Put(Key(HEAD, "g", f"p{number}"), b"", Require.ABSENT), Put(Key(ENTRY, "g", f"p{number}", 1), b"", Require.ABSENT))
+    return _batch(
+        Put(Key(HEAD, "g", f"p{number}"), b"", Require.ABSENT),
+        Put(Key(ENTRY, "g", f"p{number}", 1), b"", Require.ABSENT),
+    )
 
 
 async def _there(store: Store, key: Key) -> Document:

@@ -95,6 +95,8 @@ class DocumentCases(Suite):
             for present in (False, True):
                 for number, verb in enumerate((Put, Delete, Check)):
                     for when in ("absent", "exists", "current", "stale", "never", "any"):
+                        if kind == ENTRY and verb is Put and present and when in ("exists", "current", "any"):
+                            continue  # an entry is written once
                         key = key_of(kind, id=f"{kind} {present} {number} {when}")
                         await self._one_operation(store, key, present, verb, when)
 
@@ -201,7 +203,9 @@ class DocumentCases(Suite):
     async def test_a_batch_sent_again_is_refused_by_its_own_effect(self) -> None:
         store = self.open()
         token = unique()
-        batch = Batch(token, [Put(key_of(ENTRY), body(token), Require.ABSENT), Put(key_of(HEAD), body(token), Require.ABSENT)])
+        batch = Batch(
+            token, [Put(key_of(ENTRY), body(token), Require.ABSENT), Put(key_of(HEAD), body(token), Require.ABSENT)]
+        )
         assert isinstance(await store.commit(batch), Committed)
         before = (await store.get([key_of(ENTRY), key_of(HEAD)])).documents
         assert isinstance(await store.commit(batch), Refused)
@@ -247,14 +251,14 @@ class DocumentCases(Suite):
             for _ in range(4):
                 seen.append((await committed(store, Put(key, same, Require.ABSENT))).revisions[key])
                 await remove(store, key)
-            for text in ("one", "two", "one", "two"):
-                seen.append((await put(store, key, text=text)).revisions[key])
+            if kind != ENTRY:  # which is written once
+                seen += [(await put(store, key, text=text)).revisions[key] for text in ("one", "two", "one", "two")]
             assert len(set(seen)) == len(seen), f"revisions of a {kind} came again: {seen}"
 
     @case
     async def test_every_write_takes_a_new_revision(self) -> None:
         store = self.open()
-        for kind in SHAPES:
+        for kind in (HEAD, SNAPSHOT, CURSOR):
             key = key_of(kind)
             first = (await put(store, key)).revisions[key]
             second = (await put(store, key)).revisions[key]

@@ -22,9 +22,7 @@ class LimitCases(Suite):
             assert len(found.body) == limit
             over, beside = Key(kind, "g", "bigger"), Key(CURSOR, "g", f"beside {kind}")
             with raises(DocumentTooLargeError) as caught:
-                await commit(
-                    store, Put(beside, b"x", Require.ANY), Put(over, b"x" * (limit + 1), Require.ANY)
-                )
+                await commit(store, Put(beside, b"x", Require.ANY), Put(over, b"x" * (limit + 1), Require.ANY))
             assert (caught.error.size, caught.error.limit) == (limit + 1, limit), "the error names other sizes"
             assert not await exists(store, over)
             assert not await exists(store, beside), "the batch was applied in part"

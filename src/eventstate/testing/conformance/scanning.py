@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from eventstate.core.documents import CURSOR, ENTRY, HEAD, JOB, NUMBERED, SNAPSHOT, TASK
+from eventstate.core.documents import CURSOR, ENTRY, HEAD, JOB, SNAPSHOT, TASK
 from eventstate.stores.base import PAGE_BYTES, Store
 from eventstate.testing.conformance.documents import key_of
 from eventstate.testing.conformance.suite import Key, Put, Require, Suite, case, committed, put, remove
@@ -14,7 +14,19 @@ ODD_IDS: Final = (
     *("a", "a-1", "a:1", "a/1", "a.1", "a 1", "a!1", "a%1", "a~1", "a1", "aa", "A", "ab", "a-1-x", "b"),
     *("/", "//", "/a", ":", "::", ".", "..", "...", ".2E", "-", "_", "__", "__x__", "__x__!", "___", "_a_"),
     *("%", "%25", "%2F", "%2", "!", "!!", " ", "  ", "~", "'", '"', "\\", "*", "[0]", "`", "{}", "$x", "#", "+"),
-    *("ä", "a\u0308", "é", "日本", "\ud7ff", "\ue000", "\uffee", "\U00010000", "\U0001f600", "\U0001f600a", "\U0010fffd"),
+    *(
+        "ä",
+        "a\u0308",
+        "é",
+        "日本",
+        "\ud7ff",
+        "\ue000",
+        "\uffee",
+        "\U00010000",
+        "\U0001f600",
+        "\U0001f600a",
+        "\U0010fffd",
+    ),
     *("0", "00", "1", "10", "2", "000000000001", "a!000000000001", "a:000000000001", "nul", "CON", "x" * 600),
 )
 """Ids that some encoding gets wrong: separators, escapes, reserved names, what sorts differently in UTF-16."""
@@ -143,7 +155,9 @@ class ScanCases(Suite):
             keys = list(dict.fromkeys(keys))
             await put(store, *keys)
             for limit in range(1, len(keys) + 2):
-                assert await scan_all(store, kind, "g", limit=limit) == expected_page(keys, id=None, prefix="", after=None)
+                assert await scan_all(store, kind, "g", limit=limit) == expected_page(
+                    keys, id=None, prefix="", after=None
+                )
                 found = await scan_all(store, kind, "g", prefix="a", limit=limit)
                 assert found == expected_page(keys, id=None, prefix="a", after=None)
                 assert await scan_all(store, kind, "g", id="a", limit=limit) == [k for k in keys if k.id == "a"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from eventstate.core.documents import (
     Batch,
@@ -25,9 +25,6 @@ from eventstate.runtime.clock import unique
 from eventstate.stores.base import Store
 from eventstate.testing.conformance.worlds import BlockingWorld, World, together
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 S = TypeVar("S", bound="Suite")
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -40,7 +37,7 @@ def case(body: Callable[[S], Coroutine[Any, Any, None]]) -> Callable[[S], None]:
     def run(self: S) -> None:
         self.world.run(body(self))
 
-    del run.__wrapped__  # pyright: ignore[reportFunctionMemberAccess] - test runners would take it for a coroutine
+    del run.__wrapped__  # test runners would take it for a coroutine
     return run
 
 
@@ -51,7 +48,7 @@ class Caught:
 
 
 @contextmanager
-def raises(*kinds: type[BaseException]) -> Iterator[Caught]:
+def raises(*kinds: type[BaseException]) -> Generator[Caught]:
     """Fail unless the block raises one of these; gives the exception afterwards as ``.error``."""
     caught = Caught()
     try:
@@ -71,7 +68,7 @@ class Suite:
         rounds: how often a race is repeated.
     """
 
-    world_type: ClassVar[Callable[[], World]] = BlockingWorld
+    world_type: ClassVar[type[World]] = BlockingWorld
     writers: ClassVar[int] = 6
     rounds: ClassVar[int] = 12
 
@@ -108,13 +105,15 @@ class Suite:
 
     @property
     def runtime(self) -> Runtime:
+        """What the cases themselves wait through."""
         if self._runtime is None:
             self._runtime = self.world.runtime()
         return self._runtime
 
     def open(self, *, apart: bool = False) -> Store:
-        """A store of this test, closed at its end."""
-        store = self.open_apart(self.runtime) if apart else self.open_store(self.runtime)
+        """A store of this test with a runtime of its own, closed at its end."""
+        runtime = self.world.runtime()
+        store = self.open_apart(runtime) if apart else self.open_store(runtime)
         self._opened = [*(self._opened or ()), store]
         return store
 

@@ -1,0 +1,135 @@
+"""Global options, help, and what is said when something can't run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+
+def test_global_options_go_before_and_after_the_command(shop: Cli) -> None:
+    before = shop.run(["--url", shop.url, "--json", "--machines", "tests.cli.shop:ORDERS", "show", "order-2"], 0)
+    after = shop.run(["show", "order-2", "--url", shop.url, "--json", "--machines", "tests.cli.shop:ORDERS"], 0)
+    assert before.json == after.json
+    assert before.json["legal_actions"] == ["Paid"]
+
+
+def test_the_later_option_wins(shop: Cli) -> None:
+    other = f"{shop.url}.other"
+    shop.run(["--url", other, "--governor", "other", "show", "doc", "--url", shop.url, "--governor", "default"], 0)
+    shop.run(["--url", shop.url, "show", "doc", "--url", other], 5)
+
+
+def test_the_store_from_the_environment(shop: Cli) -> None:
+    there = {"EVENTSTATE_URL": shop.url}
+    assert shop.run(["governors"], 0, env=there).out == "default\n"
+    shop.run(["governors", "--url", f"{shop.url}.other"], 5, env=there)
+
+
+def test_a_store_that_is_only_looked_at_is_not_made(cli: Cli, store_file: Path) -> None:
+    for command in (["list"], ["show", "x"], ["verify"], ["recover"], ["stats"], ["governors"], ["backup", "x.db"]):
+        failed = cli(*command, "--json", code=5)
+        assert failed.error["type"] == "StoreUnavailableError"
+        assert "there is no file" in failed.error["message"]
+    assert not store_file.exists()
+
+
+@pytest.mark.parametrize("name", ["ORDERS", "LISTED", "NAMED"])
+def test_machines_alone_in_lists_and_in_dicts(shop: Cli, name: str) -> None:
+    assert shop("show", "order-2", "--json", "--machines", f"tests.cli.shop:{name}").json["legal_actions"] == ["Paid"]
+
+
+def test_machines_named_twice_are_one(shop: Cli) -> None:
+    shop("show", "order-2", "--machines", "tests.cli.shop:ORDERS", "--machines", "tests.cli.shop:LISTED")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("tests.cli.shop", "write package.module:name"),
+        ("tests.cli.nix:ORDERS", "ModuleNotFoundError"),
+        ("tests.cli.shop:NIX", "has no 'NIX'"),
+        ("tests.cli.shop:NOT_A_MACHINE", "is no Machine"),
+    ],
+)
+def test_machines_that_can_not_be_had(shop: Cli, text: str, problem: str) -> None:
+    failed = shop("show", "order-2", "--machines", text, code=2)
+    assert problem in failed.err
+    assert failed.err.count("\n") == 1
+
+
+def test_machines_from_the_current_folder(shop: Cli, tmp_path: Path) -> None:
+    (tmp_path / "own_machines.py").write_text("from tests.cli.shop import ORDERS\n")
+    ran = _process("show", "order-2", "--json", "--url", shop.url, "--machines", "own_machines:ORDERS", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert '"legal_actions":["Paid"]' in ran.stdout
+
+
+def test_an_error_in_the_callers_own_code_is_one_line(shop: Cli) -> None:
+    broken = ("show", "order-2", "--machines", "tests.cli.shop:FAILING")
+    failed = shop(*broken, code=70)
+    assert failed.err == "error: unexpected KeyError: 'missing key'; EVENTSTATE_DEBUG=1 shows where\n"
+    debugged = shop.run([*broken, "--url", shop.url], 70, env={"EVENTSTATE_DEBUG": "1"})
+    assert "Traceback" in debugged.err
+
+
+def test_help_lists_commands_and_exit_codes(cli: Cli) -> None:
+    text = cli.run(["--help"], 0).out
+    for word in ("import", "verify", "--governor", "Exit codes: 0 done", "5 the"):
+        assert word in text
+    assert "--governor" in cli.run(["show", "--help"], 0).out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nix"], ["show"], ["show", "a", "b"], ["list", "--limit", "x"], ["show", "--nix"]]
+)
+def test_wrong_usage(cli: Cli, arguments: list[str]) -> None:
+    assert cli.run(arguments, 2).out == ""
+
+
+def test_wrong_urls(cli: Cli) -> None:
+    for url in ("nix", "nix://x", "sqlite://", "sqlite:///x?nix=1"):
+        code = 5 if url.startswith("sqlite:///") else 2
+        cli.run(["import", __file__, "--state-id", "a", "--action", "b", "--url", url], 2)
+        cli.run(["list", "--url", url], code)
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli.run(["--version"], 0).out.startswith("eventstate 0.")
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_one_line_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from eventstate.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == f"the command line needs {missing}: pip install 'eventstate[cli]'\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(shop: Cli) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "eventstate", "history", "doc", "--json", "--url", shop.url]
+    try:
+        ran = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    finally:
+        os.close(write)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+def test_no_colours_where_nobody_sees_them(shop: Cli) -> None:
+    for arguments in (["list"], ["show", "doc"], ["doctor"], ["--help"]):
+        ran = _process(*arguments, "--url", shop.url) if arguments != ["--help"] else _process("--help")
+        assert ran.returncode == 0
+        assert "\x1b" not in ran.stdout + ran.stderr
+
+
+def _process(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
+    command = [sys.executable, "-m", "eventstate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=environment)

@@ -1,0 +1,96 @@
+"""The page of the public API has every public name, with the signature that it has."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import eventstate
+from eventstate import errors
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+METADATA = ("changed_by", "reason", "context", "correlation_id", "causation_id", "occurred_at")
+PERSISTERS = (eventstate.StateMachinePersister, eventstate.AsyncStateMachinePersister)
+VALUES = ("StateSnapshot", "Transition", "RecoveredState", "RecoveryReport", "StatePage", "StoreStats")
+VALUES += ("ConsistencyReport", "Finding", "ChangeMetadata", "Event")
+NOT_FOR_CALLERS = {"StateSnapshot": {"known"}}
+
+
+def rows(section: str) -> list[str]:
+    """What stands as code at the beginning of the rows of a section's tables."""
+    heading = re.search(rf"^#+ {re.escape(section)}$", PAGE, re.MULTILINE)
+    assert heading is not None, f"the page has no section {section!r}"
+    text = re.split(r"^#+ ", PAGE[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+
+
+def signature(function: Any, name: str) -> str:
+    """``name(parameters)`` as the page writes it: without types, the metadata keywords as ``…``."""
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    all_metadata = {p.name for p in parameters} >= set(METADATA)
+    shown: list[str] = []
+    positional_only = starred = False
+    for p in parameters:
+        if positional_only and p.kind is not p.POSITIONAL_ONLY:
+            shown.append("/")
+        positional_only = p.kind is p.POSITIONAL_ONLY
+        if p.kind is p.KEYWORD_ONLY and not starred:
+            shown.append("*")
+        starred = starred or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
+        if all_metadata and p.name in METADATA:
+            shown += ["…"] if p.name == METADATA[0] else []
+        else:
+            star = "*" if p.kind is p.VAR_POSITIONAL else ""
+            default = "" if p.default is p.empty else f"={p.default!r}"
+            shown.append(f"{star}{p.name}{default}")
+    return f"{name}({', '.join(shown)})"
+
+
+def public_members(cls: type) -> list[str]:
+    """Its methods with their signatures, its properties by name, in the order of the source."""
+    found = [signature(cls, cls.__name__)]
+    for name, member in vars(cls).items():
+        if not name.startswith("_"):
+            found.append(signature(member, name) if callable(member) else name)
+    return found
+
+
+def test_every_public_name_is_on_the_page() -> None:
+    names = set(eventstate.__all__) - set(errors.__all__) - {"errors", "__version__"}
+    headings = set(re.findall(r"^#+ (\w+)$", PAGE, re.MULTILINE))
+    first_cells = set(re.findall(r"^\| `(\w+)[`(]", PAGE, re.MULTILINE))
+    assert names - headings - first_cells == {"AsyncStateMachinePersister"}
+    assert "`AsyncStateMachinePersister`" in PAGE
+
+
+@pytest.mark.parametrize("persister", PERSISTERS)
+def test_the_page_has_the_methods_of_the_persisters(persister: type) -> None:
+    expected = [text.replace("AsyncState", "State") for text in public_members(persister)]
+    assert sorted(rows("StateMachinePersister")) == sorted(expected)
+
+
+def test_opening() -> None:
+    assert rows("Opening a store") == [signature(getattr(eventstate, n), n) for n in ("open_store", "open_async_store")]
+
+
+def test_the_page_has_only_what_a_machine_has() -> None:
+    assert set(rows("Machine")) <= set(public_members(eventstate.Machine))
+    assert rows("Machine")[0] == signature(eventstate.Machine, "Machine")
+
+
+def test_vector_clock() -> None:
+    assert rows("VectorClock") == public_members(eventstate.VectorClock)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_page_has_the_fields_of_the_values(name: str) -> None:
+    cls = getattr(eventstate, name)
+    fields = [f.name for f in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else list(cls._fields)
+    fields += [attribute for attribute, value in vars(cls).items() if isinstance(value, property)]
+    hidden = NOT_FOR_CALLERS.get(name, set())
+    assert [row for row in rows(name) if "(" not in row] == [f for f in fields if f not in hidden]
