@@ -66,7 +66,7 @@ def test_every_flip_is_named_and_none_is_served(store_file: Path) -> None:
             damaged[bit // 8] ^= 1 << bit % 8
             flipped[table] += 1
             editor.execute(f"UPDATE {table} SET body = ? WHERE {KEYS[table]} = ?", (bytes(damaged), row))
-            (state_id,) = editor.execute(OWNERS[table], (row,)).fetchone()
+            state_id = str(editor.execute(OWNERS[table], (row,)).get)
             report = ConsistencyReport()
             key = Key(HEAD, "default", state_id)
             head = drive(store.get([key])).documents.get(key)

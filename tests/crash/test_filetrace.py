@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -24,13 +26,13 @@ from eventstate.testing.filetrace import is_available, record
 pytestmark = pytest.mark.skipif(not is_available(), reason="strace is not installed")
 
 
-def run(folder: Path, body: str, *, inject: str | None = None) -> Recording:
+def run(folder: Path, body: str, *, inject: str | None = None, timeout: float = 60) -> Recording:
     """Record a script in which ``folder`` is the recorded folder. That its end is right, `record` checks itself."""
     target = folder / "recorded"
     target.mkdir(exist_ok=True)
     script = folder / "script.py"
     script.write_text(f"import os, threading\nfolder = {str(target)!r}\n" + textwrap.dedent(body))
-    return record([sys.executable, str(script)], target, inject=inject)
+    return record([sys.executable, str(script)], target, inject=inject, timeout=timeout)
 
 
 def test_operations_are_recorded_in_their_order(fast_folder: Path) -> None:
@@ -167,6 +169,16 @@ def test_other_folders_and_shared_memory_files_are_left_out(fast_folder: Path) -
         """,
     )
     assert recording.operations == []
+
+
+def test_a_command_that_takes_too_long_is_killed_with_its_children(fast_folder: Path) -> None:
+    ticks = fast_folder / "ticks"
+    body = f"import time\nos.fork()\nwhile True: time.sleep(0.01); open({str(ticks)!r}, 'ab').write(b'x')"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(fast_folder, body, timeout=1)
+    size = ticks.stat().st_size
+    time.sleep(0.2)
+    assert ticks.stat().st_size == size > 0
 
 
 @pytest.mark.parametrize(

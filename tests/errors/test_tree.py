@@ -53,7 +53,7 @@ CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issu
 
 def fields(cls: type[EventStateError]) -> list[str]:
     """The keywords it takes; none for those that take a text."""
-    if cls.__init__ is Exception.__init__:
+    if not inspect.isfunction(cls.__init__):
         return []
     return [p.name for p in inspect.signature(cls).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
 
@@ -80,7 +80,6 @@ def test_errors_survive_a_pickle_with_their_fields(cls: type[EventStateError]) -
 def test_errors_take_keywords_keep_them_and_show_them(cls: type[EventStateError]) -> None:
     error = made(cls)
     assert all(getattr(error, name) == SAMPLES[name] for name in fields(cls) if hasattr(error, name))
-    assert vars(error).keys() <= set(fields(cls))
     assert len(str(error)) > 10
     if fields(cls):
         with pytest.raises(TypeError):

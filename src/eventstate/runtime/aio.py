@@ -71,8 +71,11 @@ class AsyncioRuntime(SystemClock):
     def wake(self, waiters: Sequence[Waiter]) -> None:
         self._soon(lambda: _wake_all(waiters))
 
-    def start(self, waiter: Waiter, call: Callable[[], None]) -> None:
-        self._soon(lambda: self._workers.submit(call))
+    def start(self, waiter: Waiter, call: Callable[[], None], *, at_once: bool = False) -> None:
+        if at_once:
+            self._workers.submit(call)
+        else:
+            self._soon(lambda: self._workers.submit(call))
 
     def _soon(self, call: Callable[[], object]) -> None:
         try:

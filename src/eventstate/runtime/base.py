@@ -47,11 +47,11 @@ class Runtime(Protocol):
         """Wake waiters made by this runtime; callable from any thread."""
         ...
 
-    def start(self, waiter: Waiter, call: Callable[[], None]) -> None:
+    def start(self, waiter: Waiter, call: Callable[[], None], *, at_once: bool = False) -> None:
         """Have ``call``, which may block, run soon on behalf of whoever waits on ``waiter``; from any thread.
 
         A sync waiter's own thread runs it; an asyncio waiter's loop hands it to a worker thread,
-        after the tasks that are ready now have had their turn.
+        after the tasks that are ready now have had their turn, or ``at_once`` without waiting for the loop.
         """
         ...
 

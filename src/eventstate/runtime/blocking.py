@@ -73,7 +73,7 @@ class BlockingRuntime(SystemClock):
             assert isinstance(waiter, BlockingWaiter)
             waiter.wake()
 
-    def start(self, waiter: Waiter, call: Callable[[], None]) -> None:
+    def start(self, waiter: Waiter, call: Callable[[], None], *, at_once: bool = False) -> None:
         assert isinstance(waiter, BlockingWaiter)
         waiter.start(call)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from eventstate.testing.fileoperations import (
     Acknowledge,
@@ -42,6 +43,7 @@ def record(command: Sequence[str], folder: Path, *, inject: str | None = None, t
 
     Raises:
         RuntimeError: the command failed, or used the folder in a way that can't be followed.
+        subprocess.TimeoutExpired: it took more than ``timeout`` seconds; it and its children are killed.
     """
     folder = folder.resolve()
     work = folder.with_name(folder.name + ".trace")
@@ -51,9 +53,7 @@ def record(command: Sequence[str], folder: Path, *, inject: str | None = None, t
         trace, output, errors = work / "trace", work / "output", work / "errors"
         options = ("-e", f"inject={inject}") if inject else ()
         with output.open("wb") as stdout, errors.open("wb") as stderr:
-            code = subprocess.run(
-                [*_STRACE, *options, "-o", trace, *command], stdout=stdout, stderr=stderr, timeout=timeout, check=False
-            ).returncode
+            code = _run([*_STRACE, *options, "-o", str(trace), *command], stdout, stderr, timeout)
         if code:
             raise RuntimeError(f"{command} ended with {code}: {errors.read_text()[-2000:]}")
         with trace.open() as lines:
@@ -63,6 +63,17 @@ def record(command: Sequence[str], folder: Path, *, inject: str | None = None, t
     if recording.files_at_end() != _contents(folder):
         raise RuntimeError("the folder holds something else than what was recorded")
     return recording
+
+
+def _run(command: Sequence[str], stdout: IO[bytes], stderr: IO[bytes], timeout: float) -> int:
+    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
+    try:
+        return process.wait(timeout)
+    except BaseException:
+        # The whole session: strace alone would leave the processes that it follows running.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

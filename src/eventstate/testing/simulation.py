@@ -135,7 +135,7 @@ class SimulatedRuntime:
             assert isinstance(waiter, SimulatedWaiter)
             waiter.is_awake = True
 
-    def start(self, waiter: Waiter, call: Callable[[], None]) -> None:
+    def start(self, waiter: Waiter, call: Callable[[], None], *, at_once: bool = False) -> None:
         call()
 
     def close(self) -> None:

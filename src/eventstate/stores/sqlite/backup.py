@@ -91,19 +91,14 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> int:
     """
     if not source.exists():
         raise InvalidInputError(f"{source} does not exist")
-    if destination.exists():
-        if not replace:
-            raise InvalidInputError(f"{destination} exists; pass replace=True to put the backup in its place")
-        _check_unused(destination)
+    if destination.exists() and not replace:
+        raise InvalidInputError(f"{destination} exists; pass replace=True to put the backup in its place")
     partial = destination.with_name(destination.name + ".partial")
     try:
         _copy(Settings(path=source.absolute(), read_only=True), partial)
         _begin_incarnation(partial, source)
-        # A log left beside the old file would be replayed into the restored one.
-        for suffix in ("-wal", "-shm", "-journal"):
-            destination.with_name(destination.name + suffix).unlink(missing_ok=True)
-        partial.replace(destination)
-        fsync_folder(destination.parent)
+        if not (destination.exists() and _overwrite(destination, partial)):
+            _put_in_place(partial, destination)
     except FileNotFoundError:
         raise ConfigurationError(f"the folder {destination.parent} does not exist; make it first") from None
     except OSError as error:
@@ -127,20 +122,42 @@ def _begin_incarnation(partial: Path, source: Path) -> None:
         connection.close(True)
 
 
-def _check_unused(destination: Path) -> None:
-    """Refuse to replace a file that a process has open: it would go on writing to the old one, unseen."""
+def _put_in_place(partial: Path, destination: Path) -> None:
+    """For a name that is free, or taken by something that SQLite can't open."""
+    # A log left beside an old file would be replayed into the restored one.
+    for suffix in ("-wal", "-shm", "-journal"):
+        destination.with_name(destination.name + suffix).unlink(missing_ok=True)
+    partial.replace(destination)
+    fsync_folder(destination.parent)
+
+
+def _overwrite(destination: Path, partial: Path) -> bool:
+    """Write the pages of ``partial`` into the file in one transaction; False if it is no database.
+
+    Replacing the file instead would leave a process that opens it meanwhile writing to the old one, unseen.
+
+    Raises:
+        StoreUnavailableError: a process has it open.
+    """
+    target = apsw.Connection(str(destination), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        connection = apsw.Connection(str(destination), flags=apsw.SQLITE_OPEN_READWRITE)
-    except apsw.Error as error:
-        raise mapped(error, str(destination)) from error
-    try:
-        connection.pragma("locking_mode", "exclusive")
-        connection.execute("BEGIN EXCLUSIVE")
-        connection.execute("ROLLBACK")
-    except apsw.NotADBError:
-        return
-    except apsw.Error as error:
-        detail = "a process has it open; end that first"
-        raise StoreUnavailableError(store=str(destination), detail=detail) from error
+        try:
+            # The lock is kept to the end of the connection, and can't be had while another one is open.
+            target.pragma("locking_mode", "exclusive")
+            target.execute("BEGIN EXCLUSIVE")
+            target.execute("COMMIT")
+        except (apsw.NotADBError, apsw.CorruptError):
+            return False
+        except apsw.Error as error:
+            detail = "a process has it open; end that first"
+            raise StoreUnavailableError(store=str(destination), detail=detail) from error
+        target.pragma("synchronous", "full")
+        source = apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            with target.backup("main", source, "main") as copying:
+                copying.step(-1)
+        finally:
+            source.close(True)
+        return True
     finally:
-        connection.close(True)
+        target.close(True)

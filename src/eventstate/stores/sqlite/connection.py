@@ -133,10 +133,10 @@ def _configure(connection: apsw.Connection, settings: Settings, writable: bool) 
     if settings.read_only:
         connection.pragma("query_only", True)
         return
+    # First, before anything is written to it: another application's file is left as it is.
+    schema.check_format(connection, settings.url)
     # A clean close asks for the final checkpoint itself; a poisoned connection must not run one.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    # First, since it says so in the file: another application's is left as it is.
-    schema.check_format(connection, settings.url)
     if writable and connection.pragma("journal_mode", "wal") != "wal":
         detail = "its file system does not offer what WAL mode needs (shared memory and locks)"
         raise StoreUnavailableError(store=settings.url, detail=detail)
@@ -146,8 +146,24 @@ def _configure(connection: apsw.Connection, settings: Settings, writable: bool) 
     connection.pragma("journal_size_limit", 4 * settings.wal_pages * 4096)
     connection.pragma("cache_size", -16_384)
     connection.pragma("foreign_keys", False)
-    if not writable:
+    if writable:
+        _make_certain(connection, settings)
+    else:
         connection.pragma("query_only", True)
+
+
+def _make_certain(connection: apsw.Connection, settings: Settings) -> None:
+    """Leave nothing that a later commit builds on to a sync that may have failed.
+
+    What is in the log may come from a commit whose sync failed: the kernel shows it, the disk may never get it,
+    and with it all that follows in the log. So it is copied into the file, with syncs of its own; the next commit
+    then begins the log anew. SQLite itself passes over a failed sync of the folder that names the log.
+    """
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    try:
+        fsync_folder(settings.path.parent)
+    except OSError as error:
+        raise StoreUnavailableError(store=settings.url, detail=str(error)) from None
 
 
 def patience(timeout: float) -> Callable[[int], bool]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import apsw
 
 from eventstate.core.documents import Committed, Refused, Unknown
-from eventstate.errors import EventStateError, InvalidInputError, StoreClosedError, StoreForkedError
+from eventstate.errors import CorruptionError, EventStateError, InvalidInputError, StoreClosedError, StoreForkedError
 from eventstate.stores.sqlite import schema
 from eventstate.stores.sqlite.checkpoint import Checkpointer
 from eventstate.stores.sqlite.clock import StoreClock, stored_offset, write_offset
@@ -56,6 +56,8 @@ class Engine:
                 else:
                     offset = self._prepare_writable(connection, new_node)
                 rows = dict(connection.execute("SELECT name, value FROM meta WHERE name IN ('node', 'epoch')"))
+            if not {"node", "epoch"} <= rows.keys():
+                raise CorruptionError(where=self.settings.url, problem="the rows that identify it are missing")
         except BaseException:
             connection.close(True)
             raise
@@ -66,8 +68,8 @@ class Engine:
         return StoreClock(offset), rows["node"], rows["epoch"]
 
     def _prepare_writable(self, connection: apsw.Connection, new_node: Callable[[], str]) -> int | None:
-        ready = schema.check_format(connection, self.settings.url)
-        if ready:
+        if schema.check_format(connection, self.settings.url):
+            schema.begin_incarnation_of_backup(connection)
             offset = stored_offset(connection)
             if offset is not None:
                 return offset
@@ -106,14 +108,26 @@ class Engine:
         connection = self._readers.take()
         try:
             yield connection
-        except apsw.Error as error:
-            raise mapped(error, self.settings.url) from error
-        finally:
-            self._readers.give_back(connection)
+        except BaseException as error:
+            # The traceback may keep a cursor alive, and with it an old snapshot: nobody may read through that again.
+            self._readers.discard(connection)
+            if isinstance(error, apsw.Error):
+                raise mapped(error, self.settings.url) from error
+            raise
+        self._readers.give_back(connection)
 
     # Writing: called by the group's leader, one at a time
 
     def _commit_group(self, group: Sequence[Member]) -> None:
+        try:
+            self._commit_together(group)
+        except BaseException:
+            # An interrupt, wherever it came: the write lock must not stay behind.
+            if self._writer is not None:
+                self._roll_back(self._writer)
+            raise
+
+    def _commit_together(self, group: Sequence[Member]) -> None:
         try:
             writer = self._begin()
         except EventStateError as error:
@@ -128,9 +142,6 @@ class Engine:
             self._roll_back(writer)
             self._retry_alone(group, error)
             return
-        except BaseException:
-            self._roll_back(writer)
-            raise
         self._finish(writer, writing, group, results)
 
     def _finish(

@@ -18,6 +18,7 @@ from eventstate.runtime.blocking import BlockingRuntime
 
 MAX_GROUP = 256
 CANCEL_PATIENCE_SECONDS = 5.0
+STALL_SECONDS = 1.0
 
 _MARKER: Final = Batch("", ())
 """Writes nothing; once it is told, all that was submitted before it is told."""
@@ -55,6 +56,9 @@ class GroupCommit:
         self._leading = False
         """Somebody leads, or has been asked to."""
         self._running = False
+        self._leader = 0
+        self._asked: Runtime | None = None
+        """Whose turn it is to lead: it may be a loop that does not turn just now."""
         self.quiet = threading.RLock()
         """Whoever holds it keeps commits and upkeep from running."""
 
@@ -63,14 +67,17 @@ class GroupCommit:
         member = Member(batch, runtime)
         with self._mutex:
             self._queue.append(member)
+            if self._running and self._leader == threading.get_ident():
+                self._running = False  # this thread led until an interrupt came before it could say that it ended
             # Who was asked to lead may be a task of the very loop that this thread is about to block.
-            overdue = not self._running and isinstance(runtime, BlockingRuntime)
+            overdue = not self._running and self._asked is not runtime
             lead = not self._leading or overdue
             self._leading = True
+            self._asked = runtime if lead else self._asked
         if lead:
             runtime.start(member.waiter, lambda: self._lead(member))
         try:
-            await member.waiter.wait()
+            await self._wait(member)
         except BaseException:
             await self._abandon(member)
             raise
@@ -79,6 +86,16 @@ class GroupCommit:
         assert member.result is not None
         return member.result
 
+    async def _wait(self, member: Member) -> None:
+        if not isinstance(member.runtime, BlockingRuntime):
+            await member.waiter.wait()
+            return
+        while not await member.waiter.wait(STALL_SECONDS):
+            with self._mutex:
+                stalled = not self._running
+            if stalled:  # whoever was to lead was interrupted in a moment that nothing can guard
+                member.runtime.start(member.waiter, lambda: self._lead(member))
+
     async def drain(self, runtime: Runtime) -> None:
         """Wait until everything submitted so far has its outcome."""
         await self.submit(_MARKER, runtime)
@@ -86,28 +103,43 @@ class GroupCommit:
     async def _abandon(self, member: Member) -> None:
         """The caller was cancelled: take the batch back if it has not begun, else see it through.
 
-        The first in line may have been given the lead already, so it stays and leads.
+        The first in line may have been given the lead already, so it stays and leads, for a while.
         """
         with self._mutex:
             if member in self._queue and self._queue[0] is not member:
                 self._queue.remove(member)
                 return
-        await member.waiter.wait(CANCEL_PATIENCE_SECONDS)
+        # An interrupt may have come just when its thread was about to lead.
+        member.runtime.start(member.waiter, lambda: self._lead(member))
+        if not await member.waiter.wait(CANCEL_PATIENCE_SECONDS):
+            self._leave(member)
+
+    def _leave(self, member: Member) -> None:
+        """Somebody else leads for too long: nobody may count on this member any more."""
+        with self._mutex:
+            if member not in self._queue:
+                return
+            self._queue.remove(member)
+            heir = None if self._running else self._next_heir()
+        if heir is not None:
+            heir.runtime.start(heir.waiter, lambda: self._lead(heir), at_once=True)
 
     def _lead(self, heir: Member) -> None:
-        with self._mutex:
-            late = heir.settled or self._running or not self._queue
-            self._running = self._running or not late
-        if late:
-            # Another led in its place. This call may have used up the wake-up that tells the outcome.
-            if heir.settled:
-                heir.runtime.wake([heir.waiter])
-            return
+        leads = False
         try:
-            with self.quiet:
-                self._lead_group()
+            with self._mutex:
+                if not (heir.settled or self._running or not self._queue):
+                    self._running = leads = True
+                    self._leader = threading.get_ident()
+            if leads:
+                with self.quiet:
+                    self._lead_group()
+            elif heir.settled:
+                # Another led in its place. This call may have used up the wake-up that tells the outcome.
+                heir.runtime.wake([heir.waiter])
         finally:
-            self._hand_over()
+            if leads:
+                self._hand_over()
 
     def _lead_group(self) -> None:
         with self._mutex:
@@ -127,11 +159,17 @@ class GroupCommit:
     def _hand_over(self) -> None:
         with self._mutex:
             self._running = False
-            heir = self._queue[0] if self._queue else None
-            if heir is None:
-                self._leading = False
-                return
-        heir.runtime.start(heir.waiter, lambda: self._lead(heir))
+            heir = self._next_heir()
+            # Through its loop, so that those just told can join. Not if others wait too: the loop may be held up.
+            at_once = heir is not None and any(member.runtime is not heir.runtime for member in self._queue)
+        if heir is not None:
+            heir.runtime.start(heir.waiter, lambda: self._lead(heir), at_once=at_once)
+
+    def _next_heir(self) -> Member | None:
+        heir = self._queue[0] if self._queue else None
+        self._leading = heir is not None
+        self._asked = heir.runtime if heir is not None else None
+        return heir
 
 
 def _tell(group: Sequence[Member]) -> None:

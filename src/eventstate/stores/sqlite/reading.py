@@ -107,9 +107,7 @@ def _others(
     if id is not None:
         sql += " AND id = ? ORDER BY id, n LIMIT ?"
         return connection.execute(sql, (kind, owner, id, *start, id, limit + 1))
-    return connection.execute(
-        sql + " ORDER BY id, n LIMIT ?", (kind, owner, max(prefix, start[0]), *start, limit + 1)
-    )
+    return connection.execute(sql + " ORDER BY id, n LIMIT ?", (kind, owner, max(prefix, start[0]), *start, limit + 1))
 
 
 def _page(rows: Rows, kind: str, owner: str, prefix: str, limit: int) -> tuple[list[Document], bool]:
@@ -137,20 +135,17 @@ def owners(connection: apsw.Connection, after: str, limit: int) -> Sequence[str]
     return found
 
 
-_NEXT_OWNER = "SELECT min(owner) FROM ({})".format(
-    " UNION ALL ".join(
-        [
-            # A stream's row stays when its documents are gone.
-            "SELECT * FROM (SELECT owner FROM streams WHERE owner > ?1 AND"
-            " (EXISTS (SELECT 1 FROM heads WHERE stream = number) OR"
-            " EXISTS (SELECT 1 FROM entries WHERE stream = number)) ORDER BY owner LIMIT 1)"
-        ]
-        + [
-            f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1"
-            for kind in sorted(KINDS - {HEAD, ENTRY, JOB, TASK})
-        ]
-    )
+# A stream's row stays when its documents are gone.
+_NEXT_STREAM_OWNER = (
+    "SELECT * FROM (SELECT owner FROM streams WHERE owner > ?1 AND"
+    " (EXISTS (SELECT 1 FROM heads WHERE stream = number) OR"
+    " EXISTS (SELECT 1 FROM entries WHERE stream = number)) ORDER BY owner LIMIT 1)"
 )
+_NEXT_DOCUMENT_OWNERS = [
+    f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1"
+    for kind in sorted(KINDS - {HEAD, ENTRY, JOB, TASK})
+]
+_NEXT_OWNER = f"SELECT min(owner) FROM ({' UNION ALL '.join([_NEXT_STREAM_OWNER, *_NEXT_DOCUMENT_OWNERS])})"
 
 
 def feed(connection: apsw.Connection, after: int, limit: int) -> FeedPage:

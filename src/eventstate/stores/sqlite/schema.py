@@ -67,6 +67,8 @@ def check_format(connection: apsw.Connection, store: str) -> bool:
             raise FormatError(store=store, found=found, supported=FORMAT)
         return found == FORMAT
     if application or found or connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        if connection.pragma("application_id") == APPLICATION_ID:  # another process has just made its tables
+            return check_format(connection, store)
         raise NotADatabaseError(store=store, detail="it is a SQLite database of another application")
     return False
 
@@ -77,6 +79,12 @@ def create(connection: apsw.Connection, node: str) -> None:
     connection.execute("INSERT INTO meta VALUES ('node', ?), ('epoch', 1)", (node,))
     connection.pragma("application_id", APPLICATION_ID)
     connection.pragma("user_version", FORMAT)
+
+
+def begin_incarnation_of_backup(connection: apsw.Connection) -> None:
+    """A backup that is opened to be written goes on by itself: from here its history is another's."""
+    if connection.execute("SELECT count(*) FROM meta WHERE name = 'backed up'").get:
+        begin_incarnation(connection)
 
 
 def begin_incarnation(connection: apsw.Connection) -> None:

@@ -55,6 +55,7 @@ class SqliteStore(Closing):
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosedError(store=self.url)
+        self._engine.check_usable()
 
     async def get(self, keys: Sequence[Key]) -> Fetched:
         self._check_open()
