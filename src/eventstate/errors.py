@@ -249,6 +249,7 @@ class IdempotencyMismatchError(ConflictError):
     """The idempotency key was already used for another command. Use a new key for a new command."""
 
     is_transient = False
+    suggested_backoff = 0.0
 
     def __init__(self, *, key: str) -> None:
         self.key = key

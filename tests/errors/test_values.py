@@ -62,9 +62,9 @@ BAD: list[tuple[Any, str, str]] = [
     ({"a": OrderedDict(b=1)}, "", ""),
     ({"a": Text("x")}, "", ""),
     ({"a": Number(1)}, "", ""),
-    (nested(300), "", "deeper than 250"),
-    (nested_maps(300), "", "deeper than 250"),
-    (nested(100_000), "", "deeper than 250"),
+    (nested(300), "", "deeper than 200"),
+    (nested_maps(300), "", "deeper than 200"),
+    (nested(100_000), "", "deeper than 200"),
 ]
 
 
@@ -91,7 +91,7 @@ def test_values_without_an_exact_json_form(world: World, value: Any, path: str, 
     assert persister.save_state("doc", {"x": 2}, expected=1).version == 2
 
 
-@pytest.mark.parametrize("levels", range(245, 262))
+@pytest.mark.parametrize("levels", (195, 199, 200, 201, 202, 210))
 @pytest.mark.parametrize("make", [nested, nested_maps])
 def test_around_the_deepest_level_a_state_works_for_good_or_is_refused(world: World, make: Any, levels: int) -> None:
     persister = world(snapshot_every=1)
@@ -100,16 +100,16 @@ def test_around_the_deepest_level_a_state_works_for_good_or_is_refused(world: Wo
         accepted = True
     except EncodingError:
         accepted = False
-    assert accepted or levels > 250
+    assert accepted or levels > 200
     persister.save_state("doc", {"x": 1}, expected=0)
-    persister.save_state("doc", make(240), expected=1)
+    persister.save_state("doc", make(190), expected=1)
     try:
         persister.save_state("doc", make(levels), expected=2)
         persister.save_state("doc", {"x": 1}, expected=3)
         assert persister.load("doc", at_version=3).data == make(levels)
         assert len(list(persister.history("doc"))) == 4
     except EncodingError:
-        assert not accepted or levels > 250
+        assert not accepted or levels > 200
     assert persister.validate_consistency().is_consistent
 
 

@@ -15,7 +15,7 @@ from eventstate.errors import CorruptionError, EncodingError
 
 JSON: TypeAlias = "dict[str, Any] | list[Any] | str | int | float | bool | None"
 
-MAX_DEPTH: Final = 250
+MAX_DEPTH: Final = 200
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -26,14 +26,14 @@ def encode(value: object, what: str = "$") -> bytes:
 
     Raises:
         EncodingError: NaN or infinity, a lone surrogate, an integer beyond 64 bits, more than
-            250 levels, a key that is not text, or a type without an exact JSON form.
+            200 levels, a key that is not text, or a type without an exact JSON form.
     """
     try:
         encoded = orjson.dumps(value, option=_OPTIONS)
     except (TypeError, RecursionError) as error:
         check_plain(value, what)
         raise EncodingError(path=what, problem=str(error)) from None
-    if b"null" in encoded:
+    if b"null" in encoded or encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
         check_plain(value, what)
     return encoded
 

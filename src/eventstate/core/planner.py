@@ -122,7 +122,7 @@ def _reopened(append: Append) -> Sequence[NewEvent]:
 
 def _with_snapshot(tip: Tip, image: Image, policy: SnapshotPolicy, operations: list[Operation], token: str) -> Tip:
     # What a pruned stream begins at is never dropped: there is nothing else to replay from.
-    base = tip.base.version if tip.base else 0
+    base = tip.base.version if tip.base else None
     kept, dropped = policy.split((*tip.snapshots, tip.version), base)
     body = encode_snapshot(tip, image, token=token)
     operations.append(Put(snapshot_key(tip.owner, tip.id, tip.version), body, Require.ANY))

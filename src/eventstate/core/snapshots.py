@@ -27,7 +27,7 @@ class SnapshotPolicy:
         """Whether an append from version ``before`` to ``after`` passes a multiple."""
         return self.every > 0 and after // self.every > before // self.every
 
-    def split(self, snapshots: tuple[int, ...], base: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def split(self, snapshots: tuple[int, ...], base: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The versions kept and the versions dropped, both ascending; ``base`` is kept beside the newest ones."""
         ordered = sorted(set(snapshots))
         dropped = tuple(version for version in ordered[: -self.keep] if version != base)

@@ -179,8 +179,8 @@ class Writing(Loading):
                 raise StateNotFoundError(governor=self.governor, state_id=state_id)
             if version == 0:
                 return (NewEvent(action, state=text),)
-            delta = orjson.dumps(diff(orjson.loads(fold.dump(state)), orjson.loads(text)))
-            return (NewEvent(action, delta=delta) if len(delta) < len(text) else NewEvent(action, state=text),)
+            delta = _delta(fold.dump(state), text)
+            return (NewEvent(action, state=text) if delta is None else NewEvent(action, delta=delta),)
 
         change = self._change(state_id, recorded, expected, metadata, reopen)
         fingerprint = b""
@@ -261,6 +261,15 @@ class Writing(Loading):
         tip = stream.tip
         before = tip.version - 1
         return self.snapshot(tip, stream.state, stream.action, stream.metadata, before, stream.known, position=position)
+
+
+def _delta(before: bytes, after: bytes) -> bytes | None:
+    """The difference between two states, or None where the whole state is no longer."""
+    try:
+        delta = orjson.dumps(diff(orjson.loads(before), orjson.loads(after)))
+    except TypeError:  # a difference nests deeper than what it is of, too deep here
+        return None
+    return delta if len(delta) < len(after) else None
 
 
 def _plain_event(event: object) -> NewEvent:

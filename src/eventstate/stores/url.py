@@ -23,7 +23,9 @@ def make_store(url: str, runtime: Runtime) -> Store:
         ConfigurationError: not such a URL, or an unknown option.
         StoreError: the store can't be opened.
     """
-    scheme, separator, _ = url.partition("://")
+    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"{url!r} is no store URL but a {type(url).__name__}: use {FORMS}")
+    scheme, separator, rest = url.partition("://")
     if not separator:
         raise ConfigurationError(f"{url!r} is no store URL: use {FORMS}")
     if scheme == "sqlite":
@@ -31,6 +33,8 @@ def make_store(url: str, runtime: Runtime) -> Store:
     if scheme == "memory":
         from eventstate.stores.memory import MemoryStore
 
+        if rest:
+            raise ConfigurationError(f"{url!r}: memory:// has no name and no option")
         return MemoryStore(runtime)
     if scheme == "firestore":
         return _firestore(url, runtime)
@@ -45,6 +49,8 @@ def _sqlite(url: str, runtime: Runtime) -> Store:
     from eventstate.stores.sqlite.store import SqliteStore
 
     parts = urlsplit(url)
+    if parts.fragment:
+        raise ConfigurationError(f"{url!r}: write %23 for a '#' that belongs to the file's name")
     path = unquote(parts.path)[1:]
     if parts.netloc or not path:
         raise ConfigurationError(f"{url!r}: write sqlite:///relative.db (three slashes) or sqlite:////absolute.db")
@@ -81,7 +87,10 @@ def _firestore(url: str, runtime: Runtime) -> Store:
 def _options(url: str, known: set[str]) -> Mapping[str, str]:
     from urllib.parse import parse_qsl, urlsplit
 
-    options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    options = dict(pairs)
+    if len(options) != len(pairs):
+        raise ConfigurationError(f"{url!r}: an option is given twice")
     unknown = sorted(set(options) - known)
     if unknown:
         raise ConfigurationError(f"{url!r}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final, Literal
 
@@ -159,7 +160,14 @@ def _make_certain(connection: apsw.Connection, settings: Settings) -> None:
     and with it all that follows in the log. So it is copied into the file, with syncs of its own; the next commit
     then begins the log anew. SQLite itself passes over a failed sync of the folder that names the log.
     """
-    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    waited = patience(settings.timeout)
+    for tries in count():
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            break
+        except apsw.BusyError:  # another process is at it; SQLite does not wait here by itself
+            if not waited(tries):
+                raise
     try:
         fsync_folder(settings.path.parent)
     except OSError as error:
