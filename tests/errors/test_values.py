@@ -91,7 +91,7 @@ def test_values_without_an_exact_json_form(world: World, value: Any, path: str, 
     assert persister.save_state("doc", {"x": 2}, expected=1).version == 2
 
 
-@pytest.mark.parametrize("levels", (195, 199, 200, 201, 202, 210))
+@pytest.mark.parametrize("levels", [195, 199, 200, 201, 202, 210])
 @pytest.mark.parametrize("make", [nested, nested_maps])
 def test_around_the_deepest_level_a_state_works_for_good_or_is_refused(world: World, make: Any, levels: int) -> None:
     persister = world(snapshot_every=1)
