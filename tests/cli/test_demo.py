@@ -179,3 +179,10 @@ def test_a_report_with_a_fault_says_so(capsys: pytest.CaptureFixture[str]) -> No
     assert "2 !" in text
     assert "FAILED" in text
     assert Report(title="x", figures=(fault("lost", "lost", 0),)).is_good
+
+
+def test_a_writer_killed_before_its_first_line_has_no_ledger(tmp_path: Path) -> None:
+    written = tmp_path / "writer-1.ledger"
+    written.write_text("s 3 0\n")
+    records = read_ledgers([tmp_path / "writer-0.ledger", written])
+    assert (records.starts, records.intents) == (1, {})

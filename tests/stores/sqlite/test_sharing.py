@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
+import apsw
 import pytest
 
 from eventstate import (
@@ -122,6 +124,58 @@ with open_store(url) as store:
         state = persister.append("own-" + name, Event("x", state=number), expected=number)
         print(state.position, flush=False)
 """
+
+
+def test_many_processes_make_one_file_at_once(tmp_path: Path) -> None:
+    """Switching a new file to its log needs it for oneself for a moment: the others wait."""
+    for number in range(15):
+        url = f"sqlite:///{tmp_path}/store-{number}.db"
+        go = os.pipe()
+        pids: list[int] = []
+        for name in range(6):
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    os.read(go[0], 1)
+                    with open_store(url) as store:
+                        StateMachinePersister(store).save_state(f"doc-{name}", name, expected=0)
+                    code = 0
+                finally:
+                    os._exit(code)
+            pids.append(pid)
+        os.write(go[1], b"x" * len(pids))
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * len(pids)
+        os.close(go[0])
+        os.close(go[1])
+        with open_store(url) as store:
+            assert len(StateMachinePersister(store).list_states().states) == len(pids)
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_process_that_is_just_making_the_file_is_waited_for(tmp_path: Path, sqlite_url: str, begin: str) -> None:
+    (tmp_path / "store.db").touch()
+    other = apsw.Connection(f"{tmp_path}/store.db")
+    other.execute(begin)
+    other.execute("SELECT * FROM sqlite_schema").fetchall()
+    outcome: list[object] = []
+
+    def work() -> None:
+        try:
+            with open_store(sqlite_url) as store:
+                outcome.append(StateMachinePersister(store).save_state("doc", 1, expected=0).version)
+        except BaseException as error:
+            outcome.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    time.sleep(0.3)
+    waiting = worker.is_alive()
+    other.execute("COMMIT")
+    worker.join(30)
+    other.close()
+    assert outcome == [1]
+    assert waiting
 
 
 def test_several_processes_append_to_one_file(tmp_path: Path, sqlite_url: str) -> None:

@@ -79,9 +79,12 @@ class Records:
 
 
 def read_ledgers(paths: Iterable[Path]) -> Records:
-    """Everything in some ledgers; lines that a kill cut short are left out."""
+    """Everything in some ledgers; lines that a kill cut short are left out.
+
+    A writer that was killed before its first line has none.
+    """
     records = Records()
-    for path in paths:
+    for path in filter(Path.exists, paths):
         for line in path.read_text().split("\n")[:-1]:
             _read_line(line.split(" "), records)
     return records

@@ -7,9 +7,8 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import apsw
 
@@ -22,6 +21,8 @@ from eventstate.errors import (
 )
 from eventstate.stores.sqlite import schema
 from eventstate.stores.sqlite.faults import mapped, mapped_os
+
+T = TypeVar("T")
 
 Durability = Literal["full", "normal", "off"]
 
@@ -138,7 +139,7 @@ def _configure(connection: apsw.Connection, settings: Settings, writable: bool) 
     schema.check_format(connection, settings.url)
     # A clean close asks for the final checkpoint itself; a poisoned connection must not run one.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    if writable and connection.pragma("journal_mode", "wal") != "wal":
+    if writable and _patiently(lambda: connection.pragma("journal_mode", "wal"), settings) != "wal":
         detail = "its file system does not offer what WAL mode needs (shared memory and locks)"
         raise StoreUnavailableError(store=settings.url, detail=detail)
     # A COMMIT must not raise because of a checkpoint: we checkpoint between commits (checkpoint.py).
@@ -160,18 +161,24 @@ def _make_certain(connection: apsw.Connection, settings: Settings) -> None:
     and with it all that follows in the log. So it is copied into the file, with syncs of its own; the next commit
     then begins the log anew. SQLite itself passes over a failed sync of the folder that names the log.
     """
-    waited = patience(settings.timeout)
-    for tries in count():
-        try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            break
-        except apsw.BusyError:  # another process is at it; SQLite does not wait here by itself
-            if not waited(tries):
-                raise
+    _patiently(lambda: connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE), settings)
     try:
         fsync_folder(settings.path.parent)
     except OSError as error:
         raise StoreUnavailableError(store=settings.url, detail=str(error)) from None
+
+
+def _patiently(call: Callable[[], T], settings: Settings) -> T:
+    """The result of a call that other processes can be in the way of, where SQLite does not wait by itself."""
+    waited = patience(settings.timeout)
+    tries = 0
+    while True:
+        try:
+            return call()
+        except apsw.BusyError:
+            if not waited(tries):
+                raise
+        tries += 1
 
 
 def patience(timeout: float) -> Callable[[int], bool]:
