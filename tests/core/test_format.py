@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstate.core.chain import genesis
+from eventstate.core.chain import genesis, key_context, seal
 from eventstate.core.documents import Document, Key
 from eventstate.core.format import (
     NO_STATE,
@@ -30,7 +30,7 @@ from eventstate.core.format import (
     token_in,
     unborn,
 )
-from eventstate.errors import CorruptionError
+from eventstate.errors import CorruptionError, FormatError
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 states = st.recursive(st.none() | st.integers(-5, 5) | texts, lambda s: st.lists(s) | st.dictionaries(texts, s))
@@ -163,3 +163,12 @@ def test_a_retokened_head_says_the_same_under_another_token() -> None:
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"{}", b'{"t":5}', b"\xff"])
 def test_a_body_without_a_token(body: bytes) -> None:
     assert token_in(body) is None
+
+
+def test_a_body_of_a_later_format_is_refused_and_not_taken_for_damage() -> None:
+    key = Key("head", "g", "s")
+    body, _ = seal(key_context(key), orjson.dumps({"t": "x", "f": 2, "unheard": "of"}))
+    with pytest.raises(FormatError) as caught:
+        decode_head(Document(key, body, "r", 1))
+    assert (caught.value.found, caught.value.supported) == (2, 1)
+    assert "upgrade eventstate" in str(caught.value)

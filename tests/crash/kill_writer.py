@@ -1,8 +1,9 @@
 """Writers that are killed: a small server that forks them, kills them at random moments, and forks them again.
 
-``kill_writer.py`` reads lines ``FOLDER KILLS SEED`` and answers each with how many writers it killed. It never opens
-a store itself: only its children do. Each writer says what it is about to do, and what came of it, in a file of its
-own beside the store.
+``kill_writer.py`` reads lines ``FOLDER KILLS SEED MANNER`` and answers each with how many writers it killed. It never
+opens a store itself: only its children do. Each writer says what it is about to do, and what came of it, in a file of
+its own beside the store. The manner is ``honest``, or ``early`` for writers that acknowledge before they append, which
+whoever checks them must notice.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from eventstate import ANY, AppendTo, Machine, StateMachinePersister, StateSnapshot
+from eventstate import ANY, AppendTo, Machine, StateMachinePersister, StateNotFoundError, StateSnapshot
 from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.base import Store
 from eventstate.stores.sqlite.connection import Settings
 from eventstate.stores.sqlite.store import SqliteStore
 
 FILE = "store.db"
+ERRORS = "errors.txt"
 GOVERNOR = "kills"
 WRITERS = {"a": 1, "b": 1, "c": 4}
 """Names, and in how many threads each writes."""
@@ -69,20 +72,29 @@ class Command(NamedTuple):
     def number(self) -> int:
         return int(self.key.rpartition(".")[2])
 
+    @property
+    def own(self) -> str:
+        """The stream that nobody else writes to while this writer lives."""
+        return self.key.partition(".")[0]
+
+    @property
+    def size(self) -> int:
+        """How many events it appends."""
+        return (1, 1, 3, 3)[self.number % 4]
+
     def event(self, part: int) -> Written:
         return Written(f"{self.key}/{part}", "x" * (5000 if self.number % 9 == 0 else self.number % 50))
 
     def run(self, persister: StateMachinePersister) -> list[StateSnapshot[Ledger]]:
-        own = self.key.partition(".")[0]
         match self.number % 4:
             case 0:
-                return [persister.append(ledgers, own, self.event(0), expected=ANY, idempotency_key=self.key)]
+                return [persister.append(ledgers, self.own, self.event(0), expected=ANY, idempotency_key=self.key)]
             case 1:
                 return [persister.execute(ledgers, "shared", decide, self.key, idempotency_key=self.key)]
             case 2:
                 return persister.append_together(
                     AppendTo(ledgers, "shared", self.event(0), expected=ANY),
-                    AppendTo(ledgers, own, self.event(1), self.event(2), expected=ANY),
+                    AppendTo(ledgers, self.own, self.event(1), self.event(2), expected=ANY),
                     idempotency_key=self.key,
                 )
             case _:
@@ -104,7 +116,7 @@ def persister_on(store: Store) -> StateMachinePersister:
 
 
 def note(log: int, *words: object) -> None:
-    """One line in one system call: it is whole or not there, also after a kill."""
+    """One line in one system call: a kill can cut short the last line of a log, and none before it."""
     os.write(log, (" ".join(map(str, words)) + "\n").encode())
 
 
@@ -113,19 +125,39 @@ def acknowledge(log: int, command: Command, states: list[StateSnapshot[Ledger]])
         note(log, "done", command.key, state.id, state.version, state.data.digest)
 
 
-def write(folder: Path, name: str, life: int, up: int) -> None:
-    """Write until killed."""
-    log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+def work_honestly(log: int, command: Command, persister: StateMachinePersister) -> None:
+    acknowledge(log, command, command.run(persister))
+
+
+def work_early(log: int, command: Command, persister: StateMachinePersister) -> None:
+    """What no writer may do: a kill after the acknowledgement and before the commit loses an acknowledged event."""
+    try:
+        before = persister.load(ledgers, command.own)
+    except StateNotFoundError:
+        before = StateSnapshot(id=ledgers.state_id(command.own), data=Ledger())
+    event = command.event(0)
+    after = StateSnapshot(id=before.id, data=evolve(before.data, event), version=before.version + 1)
+    acknowledge(log, command, [after])
+    persister.append(ledgers, command.own, event, expected=before, idempotency_key=command.key)
+
+
+MANNERS = {"honest": work_honestly, "early": work_early}
+
+
+def write(folder: Path, name: str, life: int, manner: str, up: int) -> None:
+    """Write until killed, or until the parent is gone."""
+    parent = os.getppid()
+    log = os.open(folder / f"{name}.{life}.log", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     with open_kills(folder) as store:
         persister = persister_on(store)
         os.write(up, b"u")
 
         def work(thread: int) -> None:
             number = life % 4
-            while True:
+            while os.getppid() == parent:
                 command = Command(f"{name}{thread}.{life}.{number}")
                 note(log, "begin", command.key)
-                acknowledge(log, command, command.run(persister))
+                MANNERS[manner](log, command, persister)
                 number += 1
 
         threads = [guarded(folder, work, thread) for thread in range(1, WRITERS[name])]
@@ -146,7 +178,7 @@ def guarded(folder: Path, work: Callable[[int], None], thread: int) -> threading
 
 def fail(folder: Path) -> None:
     """Nothing may go wrong but the kill."""
-    with (folder / "errors.txt").open("a") as file:
+    with (folder / ERRORS).open("a") as file:
         file.write(traceback.format_exc())
     os._exit(1)
 
@@ -162,16 +194,30 @@ class Life(NamedTuple):
 class Reaper:
     """Keeps the writers alive, and kills them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    births = count(1)
+
+    def __init__(self, folder: Path, seed: int, manner: str) -> None:
         self._folder = folder
+        self._manner = manner
         self._chance = random.Random(seed)
         self._lives: dict[str, Life] = {}
-        self._count = 0
+        self._has_failed = False
         self.kills = 0
 
     def run(self, kills: int) -> None:
-        deadline = time.monotonic() + 60 + kills
-        while self.kills < kills:
+        """Kill so many writers, and then those that are left; fewer if one ends by itself.
+
+        Raises:
+            TimeoutError: it takes half a minute more than a fifth of a second for each.
+        """
+        try:
+            self._kill_until(kills, time.monotonic() + 30 + kills / 5)
+        finally:
+            for name in list(self._lives):
+                self._kill(name)
+
+    def _kill_until(self, kills: int, deadline: float) -> None:
+        while self.kills < kills and not self._has_failed:
             for name in WRITERS.keys() - self._lives.keys():
                 self._lives[name] = self._born(name)
             self._wait()
@@ -182,18 +228,15 @@ class Reaper:
                 self._kill(name)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.kills} kills of {kills}")
-        for name in list(self._lives):
-            self._kill(name)
 
     def _born(self, name: str) -> Life:
-        self._count += 1
-        life = int(time.time() * 1000) % 10**9 * 1000 + self._count % 1000
+        life = next(self.births)
         read, up = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
                 os.close(read)
-                write(self._folder, name, life, up)
+                write(self._folder, name, life, self._manner, up)
             except BaseException:
                 fail(self._folder)
             finally:
@@ -209,21 +252,26 @@ class Reaper:
             name = waiting[up]
             if os.read(up, 1):
                 self._lives[name] = self._lives[name]._replace(end=time.monotonic() + self._chance.uniform(0.005, 0.06))
-            else:  # it ended by itself, and errors.txt says why
+            else:  # it ended by itself
                 self._kill(name)
 
     def _kill(self, name: str) -> None:
         life = self._lives.pop(name)
         os.kill(life.pid, signal.SIGKILL)
-        os.waitpid(life.pid, 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(life.pid, 0)[1])
         os.close(life.up)
-        self.kills += 1
+        if code == -signal.SIGKILL:
+            self.kills += 1
+        else:
+            self._has_failed = True
+            with (self._folder / ERRORS).open("a") as file:
+                file.write(f"writer {name} ended by itself: {code}\n")
 
 
 def serve() -> None:
     for line in sys.stdin:
-        folder, kills, seed = line.split()
-        reaper = Reaper(Path(folder), int(seed))
+        folder, kills, seed, manner = line.split()
+        reaper = Reaper(Path(folder), int(seed), manner)
         reaper.run(int(kills))
         print(reaper.kills, flush=True)
 

@@ -15,10 +15,21 @@ from typing import NamedTuple
 
 import pytest
 
+from eventstate import ANY
 from eventstate.runtime.blocking import drive
 from eventstate.stores.base import Store
 from tests.crash import kill_writer
-from tests.crash.kill_writer import Command, acknowledge, chained, open_kills, persister_on
+from tests.crash.kill_writer import (
+    ERRORS,
+    Command,
+    Written,
+    acknowledge,
+    chained,
+    ledgers,
+    note,
+    open_kills,
+    persister_on,
+)
 
 pytestmark = [pytest.mark.serial, pytest.mark.backend("sqlite")]
 
@@ -53,12 +64,22 @@ class Found:
     positions: list[int]
     findings: list[str] = field(default_factory=list)
 
+    @property
+    def counts(self) -> Counter[str]:
+        """How many events each command has in the store."""
+        return Counter(command_of(mark) for events in self.streams.values() for _, mark in events)
+
+
+def command_of(mark: str) -> str:
+    return mark.partition("/")[0]
+
 
 def read_logs(folder: Path) -> Said:
+    """What all logs say; without a last line that a kill cut short."""
     begun: set[str] = set()
     acknowledged: list[Acknowledged] = []
     for log in sorted(folder.glob("*.log")):
-        for line in log.read_text().splitlines():
+        for line in log.read_text().split("\n")[:-1]:
             words = line.split(" ")
             if words[0] == "begin":
                 begun.add(words[1])
@@ -95,25 +116,23 @@ def violations(said: Said, found: Found) -> list[str]:
             digests[stream, version] = (digest, mark)
             marks[mark] += 1
     wrong += [f"{mark} is there {count} times" for mark, count in marks.items() if count > 1]
-    wrong += [f"{mark} was never begun" for mark in marks if mark.partition("/")[0] not in said.begun]
+    wrong += [f"{mark} was never begun" for mark in marks if command_of(mark) not in said.begun]
     for key, stream, version, acknowledged in said.acknowledged:
         digest, mark = digests.get((stream, version), ("", ""))
         if not mark:
             wrong.append(f"{key}: acknowledged at {stream} version {version}, and lost")
-        elif mark.partition("/")[0] != key:
+        elif command_of(mark) != key:
             wrong.append(f"{key}: acknowledged at {stream} version {version}, where {mark} is")
         elif digest != acknowledged:
             wrong.append(f"{key}: the history before {stream} version {version} is another than acknowledged")
     return wrong
 
 
-def settle(folder: Path, store: Store, keys: list[str]) -> tuple[int, list[str]]:
-    """Repeat commands of unknown outcome under their keys; how many were there, and what was not as it must be."""
+def repeat(folder: Path, store: Store, keys: list[str]) -> list[str]:
+    """Run commands of unknown outcome again under their keys, twice; what was not as it must be."""
     persister = persister_on(store)
     wrong: list[str] = []
-    there = 0
-    before = Counter(mark.partition("/")[0] for events in read_store(store).streams.values() for _, mark in events)
-    log = os.open(folder / "settled.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(folder / "repeated.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for key in keys:
         command = Command(key)
         states = command.run(persister)
@@ -121,17 +140,15 @@ def settle(folder: Path, store: Store, keys: list[str]) -> tuple[int, list[str]]
         again = command.run(persister)
         if [(s.id, s.version, s.data) for s in again] != [(s.id, s.version, s.data) for s in states]:
             wrong.append(f"{key}: repeated twice with two results")
-        there += before[key] > 0
     os.close(log)
-    after = Counter(mark.partition("/")[0] for events in read_store(store).streams.values() for _, mark in events)
-    sizes = {0: 1, 1: 1, 2: 3, 3: 3}
-    for key in keys:
-        size = sizes[Command(key).number % 4]
-        if before[key] not in (0, size):
-            wrong.append(f"{key}: {before[key]} of {size} events were there, half a commit")
-        if after[key] != size:
-            wrong.append(f"{key}: {after[key]} events instead of {size} after it was repeated")
-    return there, wrong
+    return wrong
+
+
+def unresolved(keys: list[str], before: Counter[str], after: Counter[str]) -> list[str]:
+    """Commands in flight that were there in part, or are not there exactly once after they were repeated."""
+    sizes = {key: Command(key).size for key in keys}
+    halves = [f"{key}: {before[key]} of {size} events" for key, size in sizes.items() if before[key] not in (0, size)]
+    return halves + [f"{key}: {after[key]} events, not {size}" for key, size in sizes.items() if after[key] != size]
 
 
 class Tally(NamedTuple):
@@ -157,13 +174,16 @@ class Killer:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def kill(self, folder: Path, kills: int, seed: int) -> int:
+    def kill(self, folder: Path, kills: int, seed: int, manner: str = "honest") -> int:
+        """Let writers write and kill so many of them; how many it were, those killed at the end included."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{folder} {kills} {seed}\n")
+        self._process.stdin.write(f"{folder} {kills} {seed} {manner}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         assert answer, "the killer itself ended"
+        errors = folder / ERRORS
+        assert not errors.exists(), f"seed {seed}: a writer failed\n{errors.read_text()}"
         return int(answer)
 
     def close(self) -> None:
@@ -179,46 +199,41 @@ def killer() -> Iterator[Killer]:
 
 def verified(folder: Path, seed: int) -> Tally:
     """Hold the store against what its writers said, and settle what is open."""
-    errors = folder / "errors.txt"
-    assert not errors.exists(), f"seed {seed}: a writer failed\n{errors.read_text()}"
     said = read_logs(folder)
+    in_flight = said.in_flight
     with open_kills(folder) as store:
-        wrong = violations(said, read_store(store))
-        assert wrong == [], f"seed {seed}"
-        open_keys = said.in_flight
-        landed, wrong = settle(folder, store, open_keys)
-        assert wrong == [], f"seed {seed}"
-        said = read_logs(folder)
-        wrong = violations(said, read_store(store))
-        assert wrong == [], f"seed {seed}, after settling"
-        assert said.in_flight == []
-    return Tally(0, len({a.key for a in said.acknowledged}), len(open_keys), landed)
+        before = read_store(store)
+        assert violations(said, before) == [], f"seed {seed}"
+        assert repeat(folder, store, in_flight) == [], f"seed {seed}"
+        after = read_store(store)
+    said = read_logs(folder)
+    assert said.in_flight == []
+    assert violations(said, after) == [], f"seed {seed}, after what was in flight was repeated"
+    assert unresolved(in_flight, before.counts, after.counts) == [], f"seed {seed}"
+    landed = sum(before.counts[key] > 0 for key in in_flight)
+    return Tally(0, len({a.key for a in said.acknowledged}), len(in_flight), landed)
 
 
-def kill_many(killer: Killer, folder: Path, stores: int, rounds: int, kills: int) -> Tally:
-    """So many stores one after another, each with rounds of kills and a verification after each."""
+def kill_many(killer: Killer, folder: Path, rounds: int, kills: int) -> Tally:
+    """Rounds of kills of the writers of one store file, and a verification after each."""
     total = Tally()
+    folder.mkdir()
     seed = random.randrange(10**9)
-    for store in range(stores):
-        own = folder / f"store-{store}"
-        own.mkdir()
-        tally = Tally()
-        for number in range(rounds):
-            done = killer.kill(own, kills, seed + number)
-            checked = verified(own, seed + number)
-            tally = tally._replace(
-                kills=tally.kills + done,
-                acknowledged=checked.acknowledged,
-                settled=tally.settled + checked.settled,
-                landed=tally.landed + checked.landed,
-            )
-        total += tally
+    for number in range(rounds):
+        done = killer.kill(folder, kills, seed + number)
+        checked = verified(folder, seed + number)
+        total = total._replace(
+            kills=total.kills + done,
+            acknowledged=checked.acknowledged,
+            settled=total.settled + checked.settled,
+            landed=total.landed + checked.landed,
+        )
     return total
 
 
 def test_300_kills_of_3_writers(killer: Killer, fast_folder: Path) -> None:
     began = time.monotonic()
-    total = kill_many(killer, fast_folder, stores=3, rounds=2, kills=52)
+    total = kill_many(killer, fast_folder / "store", rounds=3, kills=100)
     print(f"{total} in {time.monotonic() - began:.1f} s")
     assert total.kills >= 300
     assert total.acknowledged > total.kills
@@ -228,8 +243,9 @@ def test_300_kills_of_3_writers(killer: Killer, fast_folder: Path) -> None:
 
 @pytest.mark.torture
 def test_5000_kills(killer: Killer, fast_folder: Path) -> None:
-    total = kill_many(killer, fast_folder, stores=25, rounds=4, kills=50)
-    print(total)
+    began = time.monotonic()
+    total = sum((kill_many(killer, fast_folder / f"{n}", rounds=3, kills=100) for n in range(17)), start=Tally())
+    print(f"{total} in {time.monotonic() - began:.1f} s")
     assert total.kills >= 5000
     assert 0 < total.landed < total.settled
 
@@ -279,17 +295,52 @@ def test_the_checker_sees_what_is_there_twice_or_was_never_sent_or_was_changed()
     assert violations(said, replace(found, findings=["head x: bad"])) == ["head x: bad"]
 
 
-def test_the_checker_sees_a_doctored_log_of_a_real_run(killer: Killer, fast_folder: Path) -> None:
-    """Acknowledge one version too many, or another content, and it is reported."""
-    killer.kill(fast_folder, 6, seed=1)
+def test_the_checker_sees_commands_resolved_in_part_or_twice() -> None:
+    single, triple = "a0.1.4", "a0.1.3"
+    assert unresolved([single, triple], Counter({triple: 3}), Counter({single: 1, triple: 3})) == []
+    assert unresolved([triple], Counter({triple: 2}), Counter({triple: 3})) == [f"{triple}: 2 of 3 events"]
+    assert unresolved([triple], Counter({triple: 3}), Counter({triple: 6})) == [f"{triple}: 6 events, not 3"]
+    assert unresolved([single], Counter(), Counter()) == [f"{single}: 0 events, not 1"]
+
+
+def test_a_line_cut_short_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.1.log").write_text("begin a0.1.0\nbegin a0.1.1\ndone a0.1.0 ledger-a0 1 0123")
+    assert read_logs(tmp_path) == Said(frozenset({"a0.1.0", "a0.1.1"}), ())
+
+
+def test_the_checker_sees_doctored_logs_and_stores_of_a_real_run(killer: Killer, fast_folder: Path) -> None:
+    killer.kill(fast_folder, 10, seed=1)
     said = read_logs(fast_folder)
     with open_kills(fast_folder) as store:
         found = read_store(store)
-    assert violations(said, found) == []
-    first = said.acknowledged[0]
-    beyond = first._replace(version=len(found.streams[first.stream]) + 1)
-    for doctored in (beyond, first._replace(digest="0" * 16), first._replace(key="a0.0.0")):
-        assert violations(replace(said, acknowledged=(*said.acknowledged, doctored)), found) != []
-    stream = found.streams[first.stream]
-    shorter = {**found.streams, first.stream: [event for event in stream if event[0] != first.version]}
-    assert any("lost" in line or "place" in line for line in violations(said, replace(found, streams=shorter)))
+        assert violations(said, found) == []
+        first = said.acknowledged[0]
+        beyond = first._replace(version=len(found.streams[first.stream]) + 1)
+        for doctored in (beyond, first._replace(digest="0" * 16), first._replace(key="a0.0.0")):
+            assert len(violations(replace(said, acknowledged=(*said.acknowledged, doctored)), found)) == 1
+
+        log = os.open(fast_folder / "doctored.log", os.O_WRONLY | os.O_CREAT, 0o600)
+        note(log, "done", *beyond)
+        os.close(log)
+        lost = f"{beyond.key}: acknowledged at {beyond.stream} version {beyond.version}, and lost"
+        assert violations(read_logs(fast_folder), found) == [lost]
+
+        mark = found.streams[first.stream][first.version - 1][1]
+        persister_on(store).append(ledgers, "elsewhere", Written(mark), expected=ANY)
+        assert violations(said, read_store(store)) == [f"{mark} is there 2 times"]
+
+
+def test_the_checker_catches_writers_that_acknowledge_before_they_append(killer: Killer, fast_folder: Path) -> None:
+    """It names each event that was acknowledged and lost, and accuses no other."""
+    for seed in range(10):
+        killer.kill(fast_folder, 10, seed, manner="early")
+        said = read_logs(fast_folder)
+        with open_kills(fast_folder) as store:
+            found = read_store(store)
+        lost = {acknowledged.key for acknowledged in said.acknowledged} - found.counts.keys()
+        wrong = violations(said, found)
+        assert {line.partition(":")[0] for line in wrong} == lost, wrong
+        if lost:
+            print(f"caught in round {seed + 1}: {len(lost)} of {len(said.acknowledged)} acknowledged events were lost")
+            return
+    pytest.fail("a hundred kills met no writer between its acknowledgement and its commit")

@@ -13,7 +13,7 @@ import orjson
 
 from eventstate.core.chain import genesis, key_context, seal, unseal
 from eventstate.core.documents import ENTRY, HEAD, SNAPSHOT, Document, Key, Revision
-from eventstate.errors import CorruptionError
+from eventstate.errors import CorruptionError, FormatError
 
 DELETED: Final = "$deleted"
 REOPENED: Final = "$reopened"
@@ -200,12 +200,24 @@ def decode_entry(document: Document, previous: bytes) -> Entry:
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
+FORMAT: Final = 1
+"""Of bodies. One of a later format says so in a member ``f``; format 1 has none."""
+
+
 def load_members(rest: bytes, where: str) -> Any:
-    """Decode the members of a body whose digest was right."""
+    """Decode the members of a body whose digest was right.
+
+    Raises:
+        CorruptionError: not JSON.
+        FormatError: a newer version of this library wrote it.
+    """
     try:
-        return orjson.loads(rest)
+        members = orjson.loads(rest)
     except ValueError as error:
         raise CorruptionError(where=where, problem=f"not JSON ({error})") from None
+    if "f" in members:
+        raise FormatError(store=where, found=members["f"], supported=FORMAT)
+    return members
 
 
 def token_in(body: bytes) -> str | None:
