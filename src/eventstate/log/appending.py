@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -102,6 +103,7 @@ class Appender:
         self._committer = Committer(store, owner)
         self._known: dict[str, Known] = {}
         self._known_bytes = 0
+        self._mutex = threading.Lock()
 
     @property
     def committer(self) -> Committer:
@@ -109,18 +111,19 @@ class Appender:
 
     def remember(self, id: str, known: Known) -> None:
         """Keep what is known of a stream for the next append."""
-        self.forget(id)
-        self._known[id] = known
-        self._known_bytes += _size(known)
-        while len(self._known) > MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
-            try:
-                oldest = next(iter(self._known))
-            except (StopIteration, RuntimeError):  # another thread is at it
-                return
-            self.forget(oldest)
+        with self._mutex:
+            self._forget(id)
+            self._known[id] = known
+            self._known_bytes += _size(known)
+            while len(self._known) > MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
+                self._forget(next(iter(self._known)))
 
     def forget(self, id: str) -> None:
         """Read the stream anew before the next append."""
+        with self._mutex:
+            self._forget(id)
+
+    def _forget(self, id: str) -> None:
         known = self._known.pop(id, None)
         if known is not None:
             self._known_bytes -= _size(known)
