@@ -61,11 +61,15 @@ class AsyncioRuntime(SystemClock):
         await asyncio.sleep(seconds)
 
     async def run_blocking(self, call: Callable[[], T]) -> T:
+        self._check_loop()
         return await self._loop.run_in_executor(self._workers, call)
 
-    def waiter(self) -> AsyncioWaiter:
+    def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             raise ConfigurationError("this store was opened in another event loop: open one in this loop")
+
+    def waiter(self) -> AsyncioWaiter:
+        self._check_loop()
         return AsyncioWaiter(self._loop)
 
     def wake(self, waiters: Sequence[Waiter]) -> None:
