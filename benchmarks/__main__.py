@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import guard, plots
-from benchmarks.cases import LONG, QUICK, cases, select
+from benchmarks.cases import LONG, QUICK, Case, cases, select
 from benchmarks.imports import IMPORTS, measure_imports
 from benchmarks.processes import ROOT
-from benchmarks.results import Table
+from benchmarks.results import Row, Table
 from benchmarks.runner import Places, Runner
 from benchmarks.table import render
 
@@ -39,6 +39,8 @@ def main() -> int:
         runner = Runner(chosen, where, progress)
         progress.steps = runner.steps()
         tables = runner.run()
+        if not (options.slow or options.long or names):
+            mention_slow(tables, cases(scale))
         if not only or "w6" in only:
             rounds = options.rounds or scale.import_rounds
             progress.steps += (rounds + 1) * len(IMPORTS)
@@ -55,6 +57,13 @@ def main() -> int:
     if options.plot is not None:
         plots.plot(tables, options.plot)
     return report_guard(tables) if options.guard else 0
+
+
+def mention_slow(tables: Sequence[Table], every: Sequence[Case]) -> None:
+    """Add a row for each arm that was left out for its slowness: what did not run is said."""
+    slow = {case.name: [arm.name for arm in case.arms if arm.slow] for case in every}
+    for table in tables:
+        table.rows.extend(Row(arm=name, failures=["slow, add --slow"]) for name in slow.get(table.name, []))
 
 
 LEGEND = (
