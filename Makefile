@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## make .venv with everything that development needs
 	@:
 
-demo: $(STAMP) ## see it work: crash, recover, rewind, verify
+demo: $(STAMP) ## see it work: writers killed again and again, then everything rebuilt and compared
 	@$(BIN)/eventstate demo
 
 # Exit code 5 of pytest: nothing was selected.
