@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from eventstate.errors import ConfigurationError
 from eventstate.runtime.base import Waiter
@@ -41,6 +41,27 @@ class AsyncioWaiter:
             self._future.set_result(None)
 
 
+class AsyncioInterruption:
+    """Cancels the task that made it, and knows its own cancellation from that of others."""
+
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
+        self._task = task
+        self._was_cancelling = task.cancelling() if task is not None else 0
+        self._fired = False
+
+    def fire(self) -> None:
+        if self._task is not None and not self._fired and not self._task.done():
+            self._fired = True
+            self._task.cancel()
+
+    def absorb(self, error: BaseException | None) -> bool:
+        if not self._fired or self._task is None:
+            return False
+        self._fired = False
+        # As in asyncio.timeout: where somebody else has cancelled too, theirs goes on.
+        return self._task.uncancel() <= self._was_cancelling and isinstance(error, asyncio.CancelledError)
+
+
 class AsyncioRuntime(SystemClock):
     """Waits on the running loop; blocking calls go to worker threads of its own.
 
@@ -50,6 +71,7 @@ class AsyncioRuntime(SystemClock):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._pool: ThreadPoolExecutor | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
 
     @property
     def _workers(self) -> ThreadPoolExecutor:
@@ -86,6 +108,15 @@ class AsyncioRuntime(SystemClock):
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:  # the loop is closed: nobody waits any more, but started work must still end
             call()
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self._check_loop()
+        task = self._loop.create_task(work(), name=name)
+        self._spawned.add(task)  # the loop itself keeps weak references only
+        task.add_done_callback(self._spawned.discard)
+
+    def interruption(self) -> AsyncioInterruption:
+        return AsyncioInterruption(asyncio.current_task())
 
     def close(self) -> None:
         pool, self._pool = self._pool, None

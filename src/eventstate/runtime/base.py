@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -13,6 +13,18 @@ class Waiter(Protocol):
 
     async def wait(self, timeout: float | None = None) -> bool:
         """True once woken, False when ``timeout`` seconds have passed."""
+        ...
+
+
+class Interruption(Protocol):
+    """A way to end the caller's work from outside, where its world has one."""
+
+    def fire(self) -> None:
+        """Cancel the task that made this, if it is an asyncio task; a thread goes on. From the same loop only."""
+        ...
+
+    def absorb(self, error: BaseException | None) -> bool:
+        """Whether this error is the cancellation that `fire` caused; it is taken back then."""
         ...
 
 
@@ -53,6 +65,17 @@ class Runtime(Protocol):
         A sync waiter's own thread runs it; an asyncio waiter's loop hands it to a worker thread,
         after the tasks that are ready now have had their turn, or ``at_once`` without waiting for the loop.
         """
+        ...
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Have a coroutine run beside the caller: on a thread of its own for sync callers, else as a task.
+
+        It does not keep the process alive, and must end by itself when it is not needed any more.
+        """
+        ...
+
+    def interruption(self) -> Interruption:
+        """A way to end what the caller does from now on."""
         ...
 
     def close(self) -> None:

@@ -56,6 +56,16 @@ class BlockingWaiter:
         self.wake()
 
 
+class BlockingInterruption:
+    """Threads can't be cancelled: whoever fires this relies on the thread to look at a flag."""
+
+    def fire(self) -> None:
+        """Nothing."""
+
+    def absorb(self, error: BaseException | None) -> bool:
+        return False
+
+
 class BlockingRuntime(SystemClock):
     """Waits by blocking the calling thread."""
 
@@ -76,6 +86,12 @@ class BlockingRuntime(SystemClock):
     def start(self, waiter: Waiter, call: Callable[[], None], *, at_once: bool = False) -> None:
         assert isinstance(waiter, BlockingWaiter)
         waiter.start(call)
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        threading.Thread(target=lambda: drive(work()), name=name, daemon=True).start()
+
+    def interruption(self) -> BlockingInterruption:
+        return BlockingInterruption()
 
     def close(self) -> None:
         pass

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, Self, runtime_checkable
 from eventstate.core.documents import Batch, CommitResult, FeedPage, Fetched, Key, Page
 from eventstate.runtime.base import Runtime
 from eventstate.runtime.blocking import drive
+from eventstate.stores.watching import Watch
 
 MAX_BODY_BYTES = 900 * 1024
 MAX_BATCH_BYTES = 3_900_000
@@ -61,6 +62,11 @@ class Store(Protocol):
     @property
     def node(self) -> str:
         """The vector clock node of this store file or database: the same for every process that uses it."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Counts the restores of this store's data from a copy, from 1: what was given out before one is void."""
         ...
 
     @property
@@ -118,6 +124,15 @@ class Store(Protocol):
             InvalidInputError: two operations on one key.
             DocumentTooLargeError: before anything is sent.
             StorageFullError, StoreReadOnlyError, StoreUnavailableError: certainly nothing was applied.
+        """
+        ...
+
+    def watch(self, keys: Sequence[Key]) -> Watch:
+        """Wake-ups for these documents, until the watch is closed.
+
+        Every change committed after this call, in this process or another, leads to a wake-up: soon, but
+        not before a read can see it. Where the way to the store can break, as on Firestore, a change may
+        stay unnoticed until it is mended; so whoever waits looks again by himself from time to time.
         """
         ...
 

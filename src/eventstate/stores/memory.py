@@ -26,6 +26,7 @@ from eventstate.errors import StoreClosedError
 from eventstate.runtime.base import Runtime
 from eventstate.stores.base import PAGE_BYTES, Capabilities, Closing
 from eventstate.stores.limits import check_batch, refused_keys
+from eventstate.stores.watching import Watch, Watches, changed_keys
 
 
 class MemoryStore(Closing):
@@ -40,6 +41,8 @@ class MemoryStore(Closing):
         self._places: dict[tuple[str, str], list[tuple[str, int]]] = {}
         self._feed: list[tuple[int, Key]] = []
         self._position = 0
+        self._watches = Watches()
+        self._clock_offset = runtime.now() - _micros(runtime.monotonic())
         self._closed = False
 
     @property
@@ -51,12 +54,20 @@ class MemoryStore(Closing):
         return self._node
 
     @property
+    def epoch(self) -> int:
+        return 1
+
+    @property
     def runtime(self) -> Runtime:
         return self._runtime
 
     @property
     def capabilities(self) -> Capabilities:
         return _CAPABILITIES
+
+    def _now(self) -> int:
+        """The store's clock: a changed wall clock does not move it."""
+        return self._clock_offset + _micros(self._runtime.monotonic())
 
     def _check_open(self) -> None:
         if self._closed:
@@ -66,7 +77,7 @@ class MemoryStore(Closing):
         self._check_open()
         with self._mutex:
             found = {key: self._documents[key] for key in keys if key in self._documents}
-            return Fetched(found, self._runtime.now())
+            return Fetched(found, self._now())
 
     async def scan(
         self,
@@ -96,7 +107,7 @@ class MemoryStore(Closing):
                 document = self._documents[Key(kind, owner, *place)]
                 size += len(document.body)
                 documents.append(document)
-            return Page(documents, documents[-1].key if more else None, self._runtime.now())
+            return Page(documents, documents[-1].key if more else None, self._now())
 
     async def owners(self, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         self._check_open()
@@ -123,7 +134,7 @@ class MemoryStore(Closing):
             refused = refused_keys(batch, {key: doc.revision if doc else None for key, doc in present.items()})
             if refused:
                 return Refused(refused)
-            at = self._runtime.now()
+            at = self._now()
             position = None
             for operation in batch.operations:
                 if isinstance(operation, Put):
@@ -133,12 +144,19 @@ class MemoryStore(Closing):
                 elif isinstance(operation, Delete):
                     self._delete(operation.key)
             puts = {op.key: batch.token for op in batch.operations if isinstance(op, Put)}
-            return Committed(puts, at, position)
+        self._watches.wake(changed_keys(batch))
+        return Committed(puts, at, position)
+
+    def watch(self, keys: Sequence[Key]) -> Watch:
+        self._check_open()
+        return self._watches.add(keys, self._runtime)
 
     def _put(self, key: Key, body: bytes, token: str, at: int) -> None:
         if key not in self._documents:
             insort(self._places.setdefault((key.kind, key.owner), []), (key.id, key.n))
         if key.kind == ENTRY:
+            if key in self._documents:
+                self._feed = [item for item in self._feed if item[1] != key]
             self._position += 1
             self._feed.append((self._position, key))
         self._documents[key] = Document(key, body, token, at)
@@ -152,7 +170,12 @@ class MemoryStore(Closing):
 
     async def aclose(self) -> None:
         self._closed = True
+        self._watches.wake_all()
         self._runtime.close()
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)
 
 
 _CAPABILITIES = Capabilities(feed_order="store", durability="none", shared=False)

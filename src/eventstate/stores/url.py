@@ -17,7 +17,7 @@ def make_store(url: str, runtime: Runtime) -> Store:
 
     ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full|normal|off``,
     ``?timeout=SECONDS`` and ``?mode=ro``; ``memory://``; ``firestore://project[/database]`` with
-    ``?root=a/b`` and ``?timeout=SECONDS``. A part that is itself part of a name is percent-encoded.
+    ``?root=a/b``, ``?timeout=SECONDS`` and ``?epoch=NUMBER``. A part that is itself part of a name is percent-encoded.
 
     Raises:
         ConfigurationError: not such a URL, or an unknown option.
@@ -81,6 +81,7 @@ def _firestore(url: str, runtime: Runtime) -> Store:
         database=settings.database,
         root=settings.root,
         timeout=settings.timeout,
+        epoch=settings.epoch,
     )
 
 
@@ -115,7 +116,7 @@ def open_store(url: str) -> Store:
 
     ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?durability=full|normal|off``,
     ``?timeout=SECONDS`` and ``?mode=ro``; ``memory://``; ``firestore://project[/database]`` with
-    ``?root=a/b`` and ``?timeout=SECONDS``. What is part of a name is percent-encoded.
+    ``?root=a/b``, ``?timeout=SECONDS`` and ``?epoch=NUMBER``. What is part of a name is percent-encoded.
 
     Raises:
         ConfigurationError: no such URL, an unknown option, or a package that is missing.

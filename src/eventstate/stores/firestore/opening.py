@@ -22,6 +22,7 @@ def open_firestore(
     database: str = DEFAULT_DATABASE,
     root: str = "",
     timeout: float = DEFAULT_TIMEOUT,
+    epoch: int = 1,
     emulator_host: str | None = None,
     credentials: object = None,
 ) -> FirestoreStore:
@@ -33,6 +34,7 @@ def open_firestore(
         database: database id.
         root: path of the document that everything lives below, an even number of segments.
         timeout: seconds until a call that gets no answer gives up.
+        epoch: how often the database was restored from an export, plus 1.
         emulator_host: ``host:port`` of an emulator; by default what FIRESTORE_EMULATOR_HOST says.
         credentials: a google.auth credentials object; by default the environment's own.
 
@@ -40,7 +42,7 @@ def open_firestore(
         ConfigurationError: a setting is not valid, or the extra ``firestore`` is not installed.
         StorePermissionError: there are no usable credentials.
     """
-    settings = FirestoreSettings(project=project, database=database, root=root, timeout=timeout)
+    settings = FirestoreSettings(project=project, database=database, root=root, timeout=timeout, epoch=epoch)
     try:
         from eventstate.stores.firestore.store import FirestoreStore  # loads the driver
     except ModuleNotFoundError as error:

@@ -39,6 +39,9 @@ COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
     documents.PROJECTION: (GOVERNORS, "projections"),
     documents.PIN: (GOVERNORS, "pins"),
     documents.SEAL: (GOVERNORS, "seals"),
+    documents.DOCUMENT: (GOVERNORS, "documents"),
+    documents.GUARD: (GOVERNORS, "guards"),
+    documents.OUTBOX: (GOVERNORS, "outbox"),
     documents.JOB: (JOBS, "jobs"),
     documents.TASK: (JOBS, "states"),
 }

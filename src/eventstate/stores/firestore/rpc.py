@@ -44,6 +44,8 @@ Cursor = _message(types.Cursor)
 Document = _message(types.Document)
 DocumentMask = _message(types.DocumentMask)
 FieldTransform = _message(types.DocumentTransform).FieldTransform
+ListenRequest = _message(types.ListenRequest)
+ListenResponse = _message(types.ListenResponse)
 ListRequest = _message(types.ListDocumentsRequest)
 ListResponse = _message(types.ListDocumentsResponse)
 Precondition = _message(types.Precondition)
@@ -59,6 +61,7 @@ HOST: Final = "firestore.googleapis.com"
 _UNARY: Final[dict[str, Any]] = {"Commit": CommitResponse, "ListDocuments": ListResponse}
 _STREAMS: Final[dict[str, Any]] = {"BatchGetDocuments": BatchGetResponse, "RunQuery": RunQueryResponse}
 METHODS: Final = (*_UNARY, *_STREAMS)
+LISTEN: Final = "Listen"
 
 _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_receive_message_length", -1),
@@ -107,13 +110,16 @@ class Target(NamedTuple):
 
     def metadata(self, method: str) -> tuple[tuple[str, str], ...]:
         """Routing headers, as the client library sends them for this method."""
+        database = (("google-cloud-resource-prefix", self.database),)
+        credentials = (("authorization", "Bearer owner"),) if self.emulator else ()
+        if method == LISTEN:  # its stream could be about anything: no parameters
+            return (*database, *credentials)
         parent = quote(f"{self.database}/documents")
         params = {
             "RunQuery": f"parent={parent}",
             "ListDocuments": f"parent={parent}&collection_id={GOVERNORS}",
         }.get(method, f"database={quote(self.database)}")
-        routing = (("google-cloud-resource-prefix", self.database), ("x-goog-request-params", params))
-        return (*routing, ("authorization", "Bearer owner")) if self.emulator else routing
+        return (*database, ("x-goog-request-params", params), *credentials)
 
 
 class Rpc(ABC):
@@ -187,12 +193,7 @@ class BlockingRpc(Rpc):
 
     def __init__(self, target: Target, runtime: Runtime) -> None:
         super().__init__(target, runtime)
-        options = [*_SERVICE_OPTIONS, _BLOCKING_OPTION]
-        if target.emulator:
-            channel = grpc.insecure_channel(target.emulator, options=[*_EMULATOR_OPTIONS, _BLOCKING_OPTION])
-        else:
-            channel = _authenticated(_OPEN, target, options)
-        self._channel: Any = channel
+        self._channel = channel = open_blocking_channel(target, _BLOCKING_OPTION)
         self._metadata = {method: target.metadata(method) for method in METHODS}
         self._stubs = _stubs(channel)
 
@@ -204,7 +205,7 @@ class BlockingRpc(Rpc):
         try:
             return self._stubs[method](request, timeout=timeout, metadata=self._metadata[method])
         except grpc.RpcError as error:
-            raise _failure(error) from None
+            raise failure(error) from None
 
     async def _stream(self, method: str, request: bytes, timeout: float, take: Callable[[Message], bool]) -> None:
         call = self._stubs[method](request, timeout=timeout, metadata=self._metadata[method])
@@ -213,7 +214,7 @@ class BlockingRpc(Rpc):
                 if not take(response):
                     return
         except grpc.RpcError as error:
-            raise _failure(error) from None
+            raise failure(error) from None
         finally:
             call.cancel()
 
@@ -241,7 +242,7 @@ class AsyncRpc(Rpc):
         try:
             return await self._stubs[method](request, timeout=timeout, metadata=self._metadata[method])
         except grpc.RpcError as error:
-            raise _failure(error) from None
+            raise failure(error) from None
 
     async def _stream(self, method: str, request: bytes, timeout: float, take: Callable[[Message], bool]) -> None:
         call = self._stubs[method](request, timeout=timeout, metadata=self._metadata[method])
@@ -250,7 +251,7 @@ class AsyncRpc(Rpc):
                 if not take(response):
                     return
         except grpc.RpcError as error:
-            raise _failure(error) from None
+            raise failure(error) from None
         finally:
             call.cancel()
 
@@ -265,6 +266,17 @@ def open_rpc(target: Target, runtime: Runtime) -> Rpc:
         StorePermissionError: no usable credentials.
     """
     return BlockingRpc(target, runtime) if isinstance(runtime, BlockingRuntime) else AsyncRpc(target, runtime)
+
+
+def open_blocking_channel(target: Target, *options: tuple[str, Any]) -> Any:
+    """A channel for blocking calls, with options beyond those that all channels here have.
+
+    Raises:
+        StorePermissionError: no usable credentials.
+    """
+    if target.emulator:
+        return grpc.insecure_channel(target.emulator, options=[*_EMULATOR_OPTIONS, *options])
+    return _authenticated(_OPEN, target, [*_SERVICE_OPTIONS, *options])
 
 
 def _authenticated(create: Callable[..., Any], target: Target, options: list[tuple[str, Any]]) -> Any:
@@ -287,5 +299,5 @@ def _stubs(channel: Any) -> dict[str, Any]:
     return unary | streams
 
 
-def _failure(error: Any) -> RpcError:
+def failure(error: Any) -> RpcError:
     return RpcError(error.code().name, error.details() or "")

@@ -27,13 +27,16 @@ from eventstate.stores.base import Capabilities, Closing
 from eventstate.stores.firestore import messages, queries
 from eventstate.stores.firestore.errors import REFUSED, RpcError, final_error
 from eventstate.stores.firestore.lifecycle import Lifecycle
+from eventstate.stores.firestore.listening import ListenStream
 from eventstate.stores.firestore.owners import OwnerPages
 from eventstate.stores.firestore.pages import Documents, FeedBuilder, PageBuilder
 from eventstate.stores.firestore.paths import Paths, key_range
 from eventstate.stores.firestore.reading import read
 from eventstate.stores.firestore.rpc import Message, Target, open_rpc
 from eventstate.stores.firestore.url import FirestoreSettings
+from eventstate.stores.firestore.watching import Watching
 from eventstate.stores.limits import check_batch
+from eventstate.stores.watching import Watch
 
 T = TypeVar("T")
 
@@ -60,7 +63,16 @@ class FirestoreStore(Closing):
         self._url = settings.url
         self._paths = Paths(project=settings.project, database=settings.database, root=settings.root)
         self._node = _node(self._paths.documents)
-        self._rpc = open_rpc(Target(self._paths.database, emulator, credentials, self._url), runtime)
+        self._epoch = settings.epoch
+        target = Target(self._paths.database, emulator, credentials, self._url)
+        self._rpc = open_rpc(target, runtime)
+        self._watching = Watching(
+            lambda: ListenStream(target, self._rpc.counts),
+            self._paths.name,
+            runtime,
+            store=self._url,
+            probe=f"{self._paths.documents}/eventstate/probe" if emulator else "",
+        )
         self._calls = Lifecycle(runtime, self._url)
         self._owner_pages = OwnerPages(self._paths)
         self._is_confirmed = False
@@ -72,6 +84,10 @@ class FirestoreStore(Closing):
     @property
     def node(self) -> str:
         return self._node
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
 
     @property
     def runtime(self) -> Runtime:
@@ -157,8 +173,16 @@ class FirestoreStore(Closing):
             self._is_confirmed = True
             return self._committed(batch, response)
 
+    def watch(self, keys: Sequence[Key]) -> Watch:
+        with self._calls:
+            return self._watching.add(keys)
+
     async def aclose(self) -> None:
-        if not self._calls.is_inherited and await self._calls.end(self._timeout + _CLOSE_MARGIN):
+        if self._calls.is_inherited:
+            return
+        self._watching.close()
+        if await self._calls.end(self._timeout + _CLOSE_MARGIN):
+            await self._watching.ended(_CLOSE_MARGIN)
             await self._rpc.close()
 
     async def _get(self, keys: dict[str, Key], names: Sequence[str]) -> Fetched:

@@ -19,6 +19,7 @@ from eventstate.stores.sqlite.connection import Settings, connect
 from eventstate.stores.sqlite.faults import mapped
 from eventstate.stores.sqlite.group import GroupCommit, Member
 from eventstate.stores.sqlite.readers import Readers
+from eventstate.stores.sqlite.watching import Watching
 from eventstate.stores.sqlite.writing import StreamNumbers, Writing
 
 log = logging.getLogger("eventstate.sqlite")
@@ -39,6 +40,7 @@ class Engine:
         self._writer: apsw.Connection | None = None
         self._checkpointer = Checkpointer(settings)
         self.group = GroupCommit(self._commit_group, self._upkeep)
+        self.watching = Watching(lambda: connect(settings, writable=False))
         self.is_resting = False
         """No connection is open: the process is about to fork."""
         self.clock, self.node, self.epoch = self._prepare(new_node)
@@ -160,6 +162,8 @@ class Engine:
         # Conflicts too are told only now: they were judged against writes that could still have failed.
         for member, result in zip(group, results, strict=True):
             member.result = result
+            if isinstance(result, Committed):
+                self.watching.wake(member.batch)
 
     def _tell_failed(self, group: Sequence[Member], results: Sequence[Committed | Refused], error: apsw.Error) -> None:
         """COMMIT raised. What it was to write is unknown, or certainly lost when the disk was full."""
@@ -242,6 +246,7 @@ class Engine:
             return
         with self.group.quiet:
             self._closed = True
+            self.watching.close()
             self._readers.close()
             writer, self._writer = self._writer, None
             if writer is not None:
@@ -254,6 +259,7 @@ class Engine:
         """Before a fork: close all connections, and open none until `resume`."""
         quiet = self.group.quiet.acquire(timeout=timeout)
         self._readers.rest(timeout)
+        self.watching.rest()
         if quiet:
             writer, self._writer = self._writer, None
             if writer is not None:
@@ -265,6 +271,7 @@ class Engine:
         """After a fork, in the parent."""
         self.is_resting = False
         self._readers.resume()
+        self.watching.resume()
         with suppress(RuntimeError):  # a commit did not end in time
             self.group.quiet.release()
 

@@ -14,6 +14,7 @@ from eventstate.stores.sqlite import reading
 from eventstate.stores.sqlite.connection import Durability, Settings
 from eventstate.stores.sqlite.engine import Engine
 from eventstate.stores.sqlite.sharing import release_engine, shared_engine
+from eventstate.stores.watching import Watch
 
 
 class SqliteStore(Closing):
@@ -37,6 +38,10 @@ class SqliteStore(Closing):
     @property
     def node(self) -> str:
         return self._engine.node
+
+    @property
+    def epoch(self) -> int:
+        return self._engine.epoch
 
     @property
     def runtime(self) -> Runtime:
@@ -112,6 +117,10 @@ class SqliteStore(Closing):
             raise StoreReadOnlyError(store=self.url, detail="it was opened with ?mode=ro")
         check_batch(batch, self._capabilities)
         return await self._engine.group.submit(batch, self._runtime)
+
+    def watch(self, keys: Sequence[Key]) -> Watch:
+        self._check_open()
+        return self._engine.watching.add(keys, self._runtime)
 
     async def aclose(self) -> None:
         if not self._closed:

@@ -51,6 +51,8 @@ class Writing:
                 key = operation.key
                 revisions[key] = batch.token
                 if key.kind == ENTRY:
+                    if operation.when is not Require.ABSENT:
+                        self._delete(key)
                     position = self._put_entry(key, operation.body, at)
                     revisions[key] = str(position)
                 elif key.kind == HEAD:
