@@ -6,7 +6,10 @@
     │   ├── EncodingError
     │   ├── DocumentTooLargeError
     │   ├── ConfigurationError
-    │   └── UnknownEventError
+    │   ├── UnknownEventError
+    │   ├── NestedTransactionError
+    │   ├── TransactionEndedError
+    │   └── ScanNotSerializableError
     ├── IllegalTransitionError            the machine's declaration forbids it
     ├── NotFoundError
     │   ├── StateNotFoundError
@@ -15,7 +18,13 @@
     ├── ConflictError                     someone else was faster; nothing was written
     │   ├── VersionConflictError
     │   ├── TransactionConflictError
+    │   ├── DeadlockDetectedError
     │   └── IdempotencyMismatchError
+    ├── LockError                         a lock that is not had, or not had any more
+    │   ├── LockTimeoutError
+    │   ├── LockAlreadyHeldError
+    │   └── LeaseLostError
+    ├── NotRepeatableError                a transaction's operation is not the same when run again
     ├── OutcomeError                      a commit whose fate needs words
     │   ├── CommitUnknownError
     │   └── TokenExpiredError
@@ -48,6 +57,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "CorruptionError",
+    "DeadlockDetectedError",
     "DocumentTooLargeError",
     "EncodingError",
     "EventStateError",
@@ -56,10 +66,17 @@ __all__ = [
     "IllegalTransitionError",
     "InvalidIdError",
     "InvalidInputError",
+    "LeaseLostError",
+    "LockAlreadyHeldError",
+    "LockError",
+    "LockTimeoutError",
+    "NestedTransactionError",
     "NotADatabaseError",
     "NotFoundError",
+    "NotRepeatableError",
     "NotSupportedError",
     "OutcomeError",
+    "ScanNotSerializableError",
     "SchemaError",
     "SchemaNewerError",
     "StateDeletedError",
@@ -73,6 +90,7 @@ __all__ = [
     "StoreUnavailableError",
     "TokenExpiredError",
     "TransactionConflictError",
+    "TransactionEndedError",
     "UnknownEventError",
     "UpcastError",
     "VersionConflictError",
@@ -161,6 +179,36 @@ class UnknownEventError(InvalidInputError):
         )
 
 
+class NestedTransactionError(InvalidInputError):
+    """A transaction was begun inside another's operation. Do all of it in the outer one, or after it."""
+
+    def __init__(self, *, outer: str) -> None:
+        self.outer = outer
+        super().__init__(
+            f"a transaction can't run inside the operation of transaction {outer}: its commit would not be undone"
+            " with the outer one's; pass the outer transaction on instead"
+        )
+
+
+class TransactionEndedError(InvalidInputError):
+    """A transaction was used after its operation had returned. What it would have done is not done."""
+
+    def __init__(self, *, transaction: str) -> None:
+        self.transaction = transaction
+        super().__init__(f"transaction {transaction} has ended: use it only inside the operation it was given to")
+
+
+class ScanNotSerializableError(InvalidInputError):
+    """A transaction asked for a list that others may add to unseen. Read by key, or declare the collection guarded."""
+
+    def __init__(self, *, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"a transaction can't list {what}: what others add to it meanwhile would go unnoticed. Read by key, or"
+            " name the collection in TransactionManager(guarded=[...])"
+        )
+
+
 class IllegalTransitionError(EventStateError):
     """The machine's declared transitions forbid this action in this state. Nothing was written."""
 
@@ -245,6 +293,27 @@ class TransactionConflictError(ConflictError):
         super().__init__(f"{named} changed before the commit{': ' + detail if detail else ''}; read again and retry")
 
 
+class DeadlockDetectedError(ConflictError):
+    """Clients wait for each other's locks in a circle, and this one was chosen to give way.
+
+    Its wait is over and it holds what it held before. Release that, then begin anew: a transaction and
+    ``acquire_locks`` do so by themselves. ``cycle`` names the clients, each waiting for the next, the last for the
+    first.
+    """
+
+    suggested_backoff = 0.1
+
+    def __init__(self, *, resource: str, client_id: str, cycle: tuple[str, ...]) -> None:
+        self.resource = resource
+        self.client_id = client_id
+        self.cycle = cycle
+        circle = " -> ".join((*cycle, *cycle[:1]))
+        super().__init__(
+            f"{client_id!r} gives way in a deadlock while waiting for {resource!r} ({circle}): release what it holds"
+            " and begin anew, or take the locks in one fixed order with acquire_locks"
+        )
+
+
 class IdempotencyMismatchError(ConflictError):
     """The idempotency key was already used for another command. Use a new key for a new command."""
 
@@ -254,6 +323,70 @@ class IdempotencyMismatchError(ConflictError):
     def __init__(self, *, key: str) -> None:
         self.key = key
         super().__init__(f"idempotency key {key!r} was used before with other arguments; nothing was written")
+
+
+class LockError(EventStateError):
+    """A distributed lock is not had, or not had any more."""
+
+
+class LockTimeoutError(LockError):
+    """The lock could not be had in the time given. ``holder`` is who has it, as far as known."""
+
+    is_transient = True
+    suggested_backoff = 1.0
+
+    def __init__(self, *, resource: str, client_id: str, waited: float, holder: str | None = None) -> None:
+        self.resource = resource
+        self.client_id = client_id
+        self.waited = waited
+        self.holder = holder
+        by = f", held by {holder!r}" if holder is not None else ""
+        super().__init__(
+            f"{client_id!r} did not get the lock on {resource!r} within {waited:.1f} s{by}: try again, or pass a"
+            " longer wait="
+        )
+
+
+class LockAlreadyHeldError(LockError):
+    """This client holds the lock already. Pass ``reentrant=True``, or give each unit of work its own client id."""
+
+    def __init__(self, *, resource: str, client_id: str) -> None:
+        self.resource = resource
+        self.client_id = client_id
+        super().__init__(
+            f"{client_id!r} holds the lock on {resource!r} already and would wait for itself: pass reentrant=True,"
+            " or another client_id for another unit of work"
+        )
+
+
+class LeaseLostError(LockError):
+    """The lock has passed to others, or was released or broken. Nothing was written under it.
+
+    Stop the work that it protected, or acquire the lock anew and look at the state first.
+    """
+
+    def __init__(self, *, resource: str, token: str) -> None:
+        self.resource = resource
+        self.token = token
+        super().__init__(
+            f"the lock on {resource!r} with token {token} is not held any more: stop this work, or acquire the lock"
+            " anew and begin from the state as it is then"
+        )
+
+
+class NotRepeatableError(EventStateError):
+    """A transaction's operation did something else when run a second time on the same data; nothing was written.
+
+    It changes or looks at something besides its transaction (a global, a clock, a random number), and a retry
+    would do that again. Pass such values in, and leave effects to ``on_commit``.
+    """
+
+    def __init__(self, *, difference: str) -> None:
+        self.difference = difference
+        super().__init__(
+            f"the operation is not repeatable: {difference}; it must depend on its arguments and its transaction alone,"
+            " with effects left to on_commit"
+        )
 
 
 class OutcomeError(EventStateError):

@@ -46,6 +46,14 @@ SAMPLES: dict[str, Any] = {
     "found": 2,
     "supported": 1,
     "capability": "feeds",
+    "outer": "0198-a",
+    "transaction": "0198-a",
+    "resource": "report",
+    "client_id": "worker-1",
+    "cycle": ("worker-1", "worker-2"),
+    "waited": 2.5,
+    "holder": "worker-2",
+    "difference": "document g/a/b was not the same",
 }
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, EventStateError)]
@@ -101,6 +109,7 @@ def test_errors_are_public_documented_and_say_whether_to_try_again(cls: type[Eve
 def test_what_is_transient() -> None:
     transient = {cls.__name__ for cls in CLASSES if cls.is_transient}
     expected = {"ConflictError", "VersionConflictError", "TransactionConflictError"}
+    expected |= {"DeadlockDetectedError", "LockTimeoutError"}
     assert transient == expected | {"CommitUnknownError", "StoreUnavailableError"}
 
 

@@ -23,12 +23,15 @@ CURSOR: Final = "cursor"
 PROJECTION: Final = "projection"
 PIN: Final = "pin"
 SEAL: Final = "seal"
+DOCUMENT: Final = "document"
+GUARD: Final = "guard"
+OUTBOX: Final = "outbox"
 JOB: Final = "job"
 TASK: Final = "task"
 
 KINDS: Final[frozenset[str]] = frozenset(
     {HEAD, ENTRY, SNAPSHOT, COMMAND, OUTCOME, TRANSACTION, LOCK, LEASE, FENCE, WAIT}
-    | {CURSOR, PROJECTION, PIN, SEAL, JOB, TASK}
+    | {CURSOR, PROJECTION, PIN, SEAL, DOCUMENT, GUARD, OUTBOX, JOB, TASK}
 )
 NUMBERED: Final[frozenset[str]] = frozenset({ENTRY, SNAPSHOT, FENCE, SEAL, TASK})
 """Kinds whose keys carry a number ``n``; all others have ``n == 0``."""
