@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eventstate.core.documents import Batch, Refused
+from eventstate.core.documents import Refused
 from eventstate.core.expected import ANY
 from eventstate.errors import (
     CommitUnknownError,
@@ -23,7 +23,7 @@ from eventstate.machines.async_persister import AsyncStateMachinePersister
 from eventstate.machines.together import AppendTo
 from eventstate.stores.base import Store
 from eventstate.testing.conformance.persisters import TALLIES, Added
-from eventstate.testing.faults import Fault, FaultyStore
+from eventstate.testing.faults import Fault, FaultyStore, flaky
 from eventstate.testing.simulation import Simulation, SimulationFailed, Task, explore
 
 pytestmark = pytest.mark.backend("memory")
@@ -43,23 +43,9 @@ class Tale:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def flaky(simulation: Simulation, store: Store, rate: float) -> FaultyStore:
-    """A way to the store that goes wrong at times, and whose held copies arrive at some time.
-
-    For some batches it is closed: one copy is held, and no other gets through.
-    """
-    doomed: dict[str, bool] = {}
-
-    def script(batch: Batch) -> Fault:
-        if batch.token not in doomed:
-            doomed[batch.token] = simulation.random.random() < rate / 5
-            if doomed[batch.token]:
-                return Fault.DELAYED
-        if doomed[batch.token]:
-            return Fault.LOST_REQUEST
-        return simulation.random.choice(FAULTS) if simulation.random.random() < rate else Fault.NONE
-
-    return FaultyStore(store, script)
+def flaky_way(simulation: Simulation, store: Store, rate: float) -> FaultyStore:
+    """A way to the store that goes wrong at times, and whose held copies arrive at some time."""
+    return FaultyStore(store, flaky(simulation.random, rate, FAULTS, cut_off=rate / 5))
 
 
 async def late_deliveries(simulation: Simulation, faulty: FaultyStore, is_over: Callable[[], bool]) -> None:
@@ -140,7 +126,7 @@ async def racing(simulation: Simulation) -> None:
     store = simulation.store()
     tale = Tale()
     ended: list[int] = []
-    lines = [flaky(simulation, store, 0.3) for _ in range(3)]
+    lines = [flaky_way(simulation, store, 0.3) for _ in range(3)]
 
     async def write(number: int) -> None:
         writer = persister(lines[number])
@@ -157,7 +143,7 @@ async def racing(simulation: Simulation) -> None:
 async def racing_with_keys(simulation: Simulation) -> None:
     """Two processes given the same commands, both cancelled at any moment and run again until they are answered."""
     store = simulation.store()
-    lines = [flaky(simulation, store, 0.25) for _ in range(2)]
+    lines = [flaky_way(simulation, store, 0.25) for _ in range(2)]
     ended: list[int] = []
     versions: dict[str, set[int]] = {}
 
@@ -201,7 +187,7 @@ async def cancel_some(simulation: Simulation, task: Task[Any]) -> None:
 async def racing_with_deletions(simulation: Simulation) -> None:
     """Appends, deletions and new incarnations of one stream: versions count on, nothing lands in a deleted state."""
     store = simulation.store()
-    lines = [flaky(simulation, store, 0.15) for _ in range(3)]
+    lines = [flaky_way(simulation, store, 0.15) for _ in range(3)]
     ended: list[int] = []
 
     async def act(number: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from random import Random
 from typing import Final
 
 from eventstate.core.documents import Batch, CommitResult, FeedPage, Fetched, Key, Page, Unknown
 from eventstate.errors import StoreUnavailableError
 from eventstate.runtime.base import Runtime
 from eventstate.stores.base import Capabilities, Closing, Store
+from eventstate.stores.watching import Watch
 
 
 class Fault(enum.Enum):
@@ -25,6 +27,9 @@ class Fault(enum.Enum):
     CANCELLED_AFTER = "the caller is cancelled, though it is applied"
     CANCELLED_DELAYED = "the caller is cancelled; a copy is held and may be delivered later"
 
+
+UNANSWERED: Final = (Fault.LOST_ANSWER, Fault.LOST_REQUEST, Fault.DELAYED, Fault.UNAVAILABLE)
+"""The faults that leave the caller alive."""
 
 _LOST: Final = "the answer was lost"
 
@@ -84,6 +89,10 @@ class FaultyStore(Closing):
         return self._store.node
 
     @property
+    def epoch(self) -> int:
+        return self._store.epoch
+
+    @property
     def runtime(self) -> Runtime:
         return self._runtime
 
@@ -131,6 +140,9 @@ class FaultyStore(Closing):
             raise asyncio.CancelledError
         return Unknown(_LOST)
 
+    def watch(self, keys: Sequence[Key]) -> Watch:
+        return self._store.watch(keys)
+
     async def aclose(self) -> None:
         """Nothing: whoever opened the store closes it."""
 
@@ -158,3 +170,24 @@ def on_call(number: int, happening: Callable[[], Awaitable[None]]) -> Callable[[
             await happening()
 
     return hook
+
+
+def flaky(
+    random: Random, rate: float, faults: Sequence[Fault] = UNANSWERED, *, cut_off: float = 0.0
+) -> Callable[[Batch], Fault]:
+    """A script by chance: each commit meets one of the faults at a ``rate``.
+
+    A share of batches is ``cut_off``: one copy is held, and no other gets through, however often it is sent.
+    """
+    is_cut_off: dict[str, bool] = {}
+
+    def script(batch: Batch) -> Fault:
+        if cut_off and batch.token not in is_cut_off:
+            is_cut_off[batch.token] = random.random() < cut_off
+            if is_cut_off[batch.token]:
+                return Fault.DELAYED
+        if is_cut_off.get(batch.token):
+            return Fault.LOST_REQUEST
+        return random.choice(faults) if rate and random.random() < rate else Fault.NONE
+
+    return script

@@ -9,27 +9,31 @@ gives the same run, step by step, so a failure is found again by its number::
         await simulation.together(writer(store, n) for n in range(3))
 
     explore(scenario, seeds=range(1000))
+
+Tasks that belong to a `process` can crash in the middle of anything, and stand still while the clock goes on.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from bisect import insort
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from hashlib import sha256
-from typing import Any, Final, Generic, TypeVar
+from heapq import heappop, heappush
+from typing import Any, Final, TypeVar
 
 from eventstate.core.documents import Batch, CommitResult, FeedPage, Fetched, Key, Page
-from eventstate.runtime.base import Runtime, Waiter
+from eventstate.runtime.base import Runtime
 from eventstate.stores.base import Capabilities, Closing, Store
 from eventstate.stores.memory import MemoryStore
+from eventstate.stores.watching import Watch
+from eventstate.testing.simulated_runtime import SWITCH, Crashed, Process, SimulatedRuntime, Task, Until
+
+__all__ = ["Crashed", "Deadlock", "Process", "Scenario", "Simulation", "SimulationFailed", "Task", "explore"]
 
 T = TypeVar("T")
 
 MAX_STEPS: Final = 200_000
-START: Final = 1_700_000_000_000_000
-"""Where virtual time begins, microseconds since 1970."""
 
 Scenario = Callable[["Simulation"], Coroutine[Any, Any, None]]
 
@@ -46,111 +50,15 @@ class Deadlock(Exception):  # noqa: N818 - a state of the scenario rather than a
     """Tasks are left, and none of them can ever go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Switch:
-    """Yielded by a task that lets others go first."""
-
-    def __await__(self) -> Generator[_Switch, None, None]:
-        yield self
-
-
-@dataclass(frozen=True, slots=True)
-class _Until:
-    """Yielded by a task that waits for a time, a waiter, or whichever comes first."""
-
-    time: float | None
-    waiter: SimulatedWaiter | None = None
-
-    def __await__(self) -> Generator[_Until, None, None]:
-        yield self
-
-
-class Task(Generic[T]):
-    """A coroutine that the scheduler runs; its result once it has ended."""
-
-    def __init__(self, name: str, coroutine: Coroutine[Any, Any, T]) -> None:
-        self.name = name
-        self.coroutine = coroutine
-        self.outcome: T | None = None
-        self.error: BaseException | None = None
-        self.is_done = False
-        self.wait: _Until | None = None
-        self.to_throw: BaseException | None = None
-        self.ended: SimulatedWaiter | None = None
-
-    def cancel(self) -> None:
-        """Have CancelledError raised where the task waits, as asyncio does."""
-        if not self.is_done:
-            self.to_throw = asyncio.CancelledError()
-            self.wait = None
-
-
-class SimulatedWaiter:
-    """A wait that the scheduler knows about."""
-
-    def __init__(self, runtime: SimulatedRuntime) -> None:
-        self._runtime = runtime
-        self.is_awake = False
-
-    async def wait(self, timeout: float | None = None) -> bool:
-        deadline = None if timeout is None else self._runtime.monotonic() + timeout
-        if not self.is_awake:
-            await _Until(deadline, self)
-        return self.is_awake
-
-
-class SimulatedRuntime:
-    """Implements `eventstate.runtime.base.Runtime` in virtual time, with a seed for everything random."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._elapsed = 0.0
-        self._count = 0
-
-    def now(self) -> int:
-        return START + int(self._elapsed * 1_000_000)
-
-    def monotonic(self) -> float:
-        return self._elapsed
-
-    def random(self) -> float:
-        return self._random.random()
-
-    def unique(self) -> str:
-        self._count += 1
-        return f"u{self._count:021d}"
-
-    async def sleep(self, seconds: float) -> None:
-        await _Until(self._elapsed + max(seconds, 0.0))
-
-    async def run_blocking(self, call: Callable[[], T]) -> T:
-        await _Switch()
-        return call()
-
-    def waiter(self) -> SimulatedWaiter:
-        return SimulatedWaiter(self)
-
-    def wake(self, waiters: Sequence[Waiter]) -> None:
-        for waiter in waiters:
-            assert isinstance(waiter, SimulatedWaiter)
-            waiter.is_awake = True
-
-    def start(self, waiter: Waiter, call: Callable[[], None], *, at_once: bool = False) -> None:
-        call()
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def advance(self, time: float) -> None:
-        """Move the clock to a time, never back."""
-        self._elapsed = max(self._elapsed, time)
-
-
 class YieldingStore(Closing):
-    """A store whose every call lets other tasks go on before it and after it."""
+    """A store whose every call lets other tasks go on before it and after it.
 
-    def __init__(self, store: Store) -> None:
+    With ``reads_apart`` others also go on between the documents of one `get`, which the port allows.
+    """
+
+    def __init__(self, store: Store, *, reads_apart: bool = False) -> None:
         self._store = store
+        self._reads_apart = reads_apart
 
     @property
     def url(self) -> str:
@@ -161,6 +69,10 @@ class YieldingStore(Closing):
         return self._store.node
 
     @property
+    def epoch(self) -> int:
+        return self._store.epoch
+
+    @property
     def runtime(self) -> Runtime:
         return self._store.runtime
 
@@ -169,7 +81,16 @@ class YieldingStore(Closing):
         return self._store.capabilities
 
     async def get(self, keys: Sequence[Key]) -> Fetched:
-        return await self._between(self._store.get(keys))
+        return await self._between(self._get_apart(keys) if self._reads_apart else self._store.get(keys))
+
+    async def _get_apart(self, keys: Sequence[Key]) -> Fetched:
+        fetched = await self._store.get(keys[:1])
+        found = {**fetched.documents}
+        for key in keys[1:]:
+            await SWITCH
+            fetched = await self._store.get((key,))
+            found.update(fetched.documents)
+        return Fetched(found, fetched.read_at)
 
     async def scan(
         self,
@@ -192,16 +113,19 @@ class YieldingStore(Closing):
     async def commit(self, batch: Batch) -> CommitResult:
         return await self._between(self._store.commit(batch))
 
+    def watch(self, keys: Sequence[Key]) -> Watch:
+        return self._store.watch(keys)
+
     async def aclose(self) -> None:
         await self._store.aclose()
 
     async def _between(self, call: Coroutine[Any, Any, T]) -> T:
         try:
-            await _Switch()
+            await SWITCH
             result = await call
         finally:
             call.close()
-        await _Switch()
+        await SWITCH
         return result
 
 
@@ -213,41 +137,74 @@ class Simulation:
         runtime: what the scenario's stores wait through.
         random: draws the scenario's own choices.
         steps: how often a task went on.
+        elapsed: virtual seconds since the beginning.
+        slowness: how likely time passes at a step although somebody could go on: a slow task is as possible as a
+            fast one.
+        has_wall_clock_jumps: whether a scenario that turns wall clocks should do so in this run.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.runtime = SimulatedRuntime(seed)
         self.random = random.Random(f"scenario {seed}")
         self.steps = 0
+        self.elapsed = 0.0
+        self.slowness = 0.1
+        self.has_wall_clock_jumps = True
+        self.runtime = SimulatedRuntime(self)
+        self._chances = random.Random(seed)
         self._choice = random.Random(f"scheduler {seed}")
+        # Some runs let a task go on for a while before another's turn: races of one slow task with many fast steps.
+        self._persistence = self._choice.choice((0.0, 0.0, 0.5, 0.9))
+        self._count = 0
         self._tasks: list[Task[Any]] = []
-        self._trace = sha256()
+        self._ready: list[Task[Any]] = []
+        self._sleeping: list[tuple[float, int, int, Task[Any]]] = []
+        self._naps = 0
+        self._planned: list[tuple[int, int, Callable[[], None]]] = []
+        self._plans = 0
+        self._trace: list[object] = []
+        self._running: Task[Any] | None = None
+        self._last: Task[Any] | None = None
+        self._failure: BaseException | None = None
 
     @property
     def trace(self) -> str:
-        """A digest of the order in which tasks went on: equal for equal runs."""
-        return self._trace.hexdigest()
+        """A digest of the order in which tasks went on, and when: equal for equal runs."""
+        return sha256(repr(self._trace).encode()).hexdigest()
 
-    def store(self) -> Store:
-        """A new memory store, each call of which is a place where tasks change."""
-        return YieldingStore(MemoryStore(self.runtime))
+    def store(self, within: Store | None = None, *, reads_apart: bool = False) -> Store:
+        """A new memory store, or one that is given, each call of which is a place where tasks change."""
+        return YieldingStore(within or MemoryStore(self.runtime), reads_apart=reads_apart)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str = "") -> Task[T]:
-        """Have a coroutine run beside the others from now on."""
-        task = Task(name or f"task {len(self._tasks)}", coroutine)
+    # Tasks and processes
+
+    def process(self, name: str) -> Process:
+        """A new process, with clocks of its own; spawn its first task with ``process=``."""
+        return Process(self, name, SimulatedRuntime(self, self.random.random() * 1e5))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str = "", *, process: Process | None = None) -> Task[T]:
+        """Have a coroutine run beside the others from now on, by default in the process of whoever spawns it."""
+        if process is None and self._running is not None:
+            process = self._running.process
+        task = Task(self, len(self._tasks), name or f"task {len(self._tasks)}", coroutine, process)
         self._tasks.append(task)
+        self._trace.append(task.name)
+        self.make_ready(task)
         return task
 
     async def together(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         """Run coroutines beside each other; their results, once all have ended, or the first error among them."""
         tasks = [self.spawn(coroutine) for coroutine in coroutines]
+        await self.all_ended(tasks)
+        return [task.outcome for task in tasks]  # pyright: ignore[reportReturnType] - each has ended without an error
+
+    async def all_ended(self, tasks: Sequence[Task[Any]]) -> None:
+        """Wait until tasks have ended; the first error among them is raised. A crash is none."""
         for task in tasks:
             await self.ended(task)
         for task in tasks:
-            if task.error is not None:
+            if task.error is not None and not task.is_crashed:
                 raise task.error
-        return [task.outcome for task in tasks]  # pyright: ignore[reportReturnType] - each has ended without an error
 
     async def ended(self, task: Task[Any], timeout: float | None = None) -> bool:
         """True once a task has ended, False when ``timeout`` seconds have passed before."""
@@ -255,69 +212,174 @@ class Simulation:
             task.ended = self.runtime.waiter()
         return task.is_done or await task.ended.wait(timeout)
 
+    def crash(self, process: Process) -> None:
+        """Stop a process for good, in the middle of whatever it does. What it has sent is on its way."""
+        process.is_crashed = True
+        for task in self._tasks:
+            if task.process is process and not task.is_done:
+                assert task is not self._running, "a task can't crash its own process: let another do it"
+                self._unready(task)
+                self._end(task, Crashed(f"{process.name} has crashed"))
+
+    def at_step(self, step: int, happening: Callable[[], None]) -> None:
+        """Have something happen between two steps: before the step of that number."""
+        self._plans += 1
+        heappush(self._planned, (step, self._plans, happening))
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with an error, whatever the running task makes of it."""
+        self._failure = self._failure or error
+
+    # For the runtimes
+
+    @property
+    def running(self) -> Task[Any]:
+        assert self._running is not None
+        return self._running
+
+    def chance(self) -> float:
+        return self._chances.random()
+
+    def count(self) -> int:
+        self._count += 1
+        return self._count
+
+    def spawn_service(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """A task that nobody waits for: its error is the run's."""
+        self.spawn(coroutine, name).is_service = True
+
+    def make_ready(self, task: Task[Any]) -> None:
+        if task.is_done or task.is_ready:
+            return
+        task.is_ready = True
+        task.wakes_at = 0
+        if task.waiter is not None:
+            task.waiter.task = None
+            task.waiter = None
+        insort(self._ready, task)
+
+    # Running
+
     def run(self, scenario: Scenario) -> None:
         """Run a scenario to its end, and what it spawned with it.
 
         Raises:
-            SimulationFailed: it raised, or a task that nobody waited for did.
+            SimulationFailed: it raised, or a service that nobody waits for did.
         """
         main = self.spawn(scenario(self), "scenario")
         try:
-            while not main.is_done:
+            while not main.is_done and self._failure is None:
                 self._step()
         except Deadlock as error:
             raise SimulationFailed(self.seed, error) from error
         finally:
+            self._running = None
             for task in self._tasks:
-                task.coroutine.close()
-        if main.error is not None:
-            raise SimulationFailed(self.seed, main.error) from main.error
+                if not task.is_done or task.is_crashed:
+                    task.unwind()
+        error = self._failure or main.error
+        if error is not None:
+            raise SimulationFailed(self.seed, error) from error
 
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Deadlock(f"no end after {MAX_STEPS:,} steps")
-        live = [task for task in self._tasks if not task.is_done]
-        self._tasks = live
-        ready = [task for task in live if self._is_ready(task)]
-        sleeping = [task for task in live if task.wait is not None and task.wait.time is not None and task not in ready]
-        # Time may pass while others could go on: a slow task is as possible as a fast one.
-        if sleeping and (not ready or self._choice.random() < 0.1):
-            first = min(sleeping, key=_time_of)
-            self.runtime.advance(_time_of(first))
-            ready = [first]
-        if not ready:
-            raise Deadlock(f"{', '.join(task.name for task in live)} wait for ever")
-        self._go_on(self._choice.choice(ready))
+        self._running = None
+        while self._planned and self._planned[0][0] <= self.steps:
+            heappop(self._planned)[2]()
+        task = self._next()
+        self._trace.append(task.number)
+        self._go_on(task)
 
-    def _is_ready(self, task: Task[Any]) -> bool:
-        wait = task.wait
-        if wait is None or (wait.waiter is not None and wait.waiter.is_awake):
-            return True
-        return wait.time is not None and wait.time <= self.runtime.monotonic()
+    def _next(self) -> Task[Any]:
+        """The task that goes on, by chance; time passes where nobody can, or by chance too."""
+        chance = self._choice.random
+        while True:
+            ready = self._ready
+            if not ready or (self._sleeping and chance() < self.slowness):
+                task = self._passed_time()
+            elif len(ready) == 1:
+                task = ready[0]
+            else:
+                last = self._last
+                stays = last is not None and last.is_ready and chance() < self._persistence
+                task = last if stays else ready[int(chance() * len(ready))]
+            if task is None:
+                continue
+            if task.process is None or task.process.paused_until <= self.elapsed:
+                self._last = task
+                return task
+            self._unready(task)
+            self._sleep(task, task.process.paused_until)
+
+    def _passed_time(self) -> Task[Any] | None:
+        """Let time pass until the first of the sleeping awakes, and return it; None if none sleeps any more."""
+        sleeping = self._sleeping
+        first: Task[Any] | None = None
+        while sleeping and (first is None or sleeping[0][0] <= self.elapsed):
+            time, _, nap, task = heappop(sleeping)
+            if task.wakes_at != nap:
+                continue
+            if first is None:
+                first = task
+                if time > self.elapsed:
+                    self.elapsed = time
+                    self._trace.append(time)
+            self.make_ready(task)
+        if first is None and not self._ready:
+            left = ", ".join(task.name for task in self._tasks if not task.is_done)
+            raise Deadlock(f"{left} wait for ever")
+        return first
+
+    def _sleep(self, task: Task[Any], time: float) -> None:
+        self._naps += 1
+        task.wakes_at = self._naps
+        heappush(self._sleeping, (time, task.number, self._naps, task))
+
+    def _unready(self, task: Task[Any]) -> None:
+        task.wakes_at = 0
+        if task.is_ready:
+            task.is_ready = False
+            self._ready.remove(task)
 
     def _go_on(self, task: Task[Any]) -> None:
-        self._trace.update(task.name.encode() + b"\n")
         error, task.to_throw = task.to_throw, None
-        task.wait = None
+        self._running = task
         try:
-            yielded = task.coroutine.throw(error) if error is not None else task.coroutine.send(None)
+            if error is None:
+                yielded = task.context.run(task.coroutine.send, None)
+            else:
+                yielded = task.context.run(task.coroutine.throw, error)
         except StopIteration as stop:
-            task.outcome, task.is_done = stop.value, True
+            task.outcome = stop.value
+            self._unready(task)
+            self._end(task, None)
         except BaseException as raised:  # noqa: BLE001 - handed to whoever waits for the task
-            task.error, task.is_done = raised, True
+            self._unready(task)
+            self._end(task, raised)
         else:
-            if isinstance(yielded, _Until):
-                task.wait = yielded
+            if yielded is not SWITCH and task.to_throw is None:
+                self._wait(task, yielded)
+
+    def _wait(self, task: Task[Any], until: Until) -> None:
+        time, waiter = until
+        if time is not None and time <= self.elapsed:
             return
+        if waiter is not None:
+            waiter.task = task
+            task.waiter = waiter
+        self._unready(task)
+        if time is not None:
+            self._sleep(task, time)
+
+    def _end(self, task: Task[Any], error: BaseException | None) -> None:
+        task.error = error
+        task.is_done = True
         if task.ended is not None:
-            task.ended.is_awake = True
-
-
-def _time_of(task: Task[Any]) -> float:
-    assert task.wait is not None
-    assert task.wait.time is not None
-    return task.wait.time
+            task.ended.wake()
+        if error is not None and task.is_service and not task.is_crashed:
+            self.fail(error)
 
 
 def explore(scenario: Scenario, seeds: Iterable[int]) -> int:
