@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -133,3 +134,18 @@ def _process(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
     command = [sys.executable, "-m", "eventstate", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=environment)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["show"], ["load", "x", "--at-version", "abc"], ["list", "--limit", "9" * 30], ["list", "--nope"]],
+)
+def test_wrong_usage_is_json_too_where_json_is_asked_for(arguments: list[str]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "eventstate", *arguments, "--json"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    error = json.loads(ran.stderr)["error"]
+    assert error["type"]
+    assert error["message"]

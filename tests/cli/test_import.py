@@ -178,6 +178,7 @@ def test_a_row_too_large_for_one_event(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_bad_row_at_the_end_leaves_nothing_written(cli: Cli, tmp_path: Path) -> None:
+    open_store(cli.url).close()
     file = tmp_path / "x.csv"
     file.write_text("id,what\n" + "".join(f"s{n % 500},made\n" for n in range(2000)) + ",made\n")
     assert "line 2002" in cli("import", str(file), *COLUMNS, code=2).err
@@ -268,3 +269,17 @@ def test_a_file_that_changes_meanwhile_is_noticed(cli: Cli, long_log: Path, monk
     monkeypatch.setattr(EventFile, "check_unchanged", meanwhile)
     assert "changed while it was read" in cli("import", str(long_log), *COLUMNS, code=2).err
     assert cli("stats", "--json").json["total_events"] < 8000
+
+
+def test_a_refused_file_leaves_no_store(cli: Cli, store_file: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("case,act\n1,begun\n2,\n")
+    assert "column 'act' is empty" in cli("import", str(log), "--state-id", "case", "--action", "act", code=2).err
+    assert not store_file.exists()
+
+
+def test_an_import_into_memory_is_refused(cli: Cli, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("case,act\n1,begun\n")
+    arguments = ["import", str(log), "--state-id", "case", "--action", "act", "--url", "memory://"]
+    assert "would be gone at once" in cli.run(arguments, 2).err

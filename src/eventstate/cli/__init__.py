@@ -15,5 +15,10 @@ def main() -> None:
             print(f"the command line needs {name}: pip install 'eventstate[cli]'", file=sys.stderr)
             sys.exit(2)
     from eventstate.cli.app import app
+    from eventstate.cli.exits import show_usage_as_json
 
-    app(prog_name="eventstate")
+    if "--json" not in sys.argv:
+        app(prog_name="eventstate")
+    else:
+        with show_usage_as_json():
+            sys.exit(app(prog_name="eventstate", standalone_mode=False))

@@ -16,11 +16,13 @@ from eventstate.cli.history import history
 from eventstate.cli.importing.command import import_file
 from eventstate.cli.listing import list_states
 from eventstate.cli.load import load
+from eventstate.cli.locks import break_lock, locks
 from eventstate.cli.options import AsJson, Command, Governor, Machines, Url, add_command, globals_of
 from eventstate.cli.recover import recover
 from eventstate.cli.restore import restore
 from eventstate.cli.show import show
 from eventstate.cli.stats import stats
+from eventstate.cli.transactions import transactions
 from eventstate.cli.verify import verify
 
 COMMANDS: dict[str, Command] = {
@@ -32,6 +34,8 @@ COMMANDS: dict[str, Command] = {
     "list": list_states,
     "stats": stats,
     "governors": governors,
+    "transactions": transactions,
+    "locks": locks,
     "recover": recover,
     "verify": verify,
     "backup": backup,
@@ -79,3 +83,7 @@ def keep_globals(
 
 for name, function in COMMANDS.items():
     add_command(app, name, function)
+
+lock = typer.Typer(help="Work on one lock.", no_args_is_help=True)
+add_command(lock, "break", break_lock)
+app.add_typer(lock, name="lock")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -16,6 +18,7 @@ from eventstate.errors import (
     CorruptionError,
     EventStateError,
     InvalidInputError,
+    LockError,
     NotFoundError,
     OutcomeError,
     SchemaError,
@@ -47,6 +50,7 @@ _CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
     (InvalidInputError, ExitCode.USAGE),
     (NotFoundError, ExitCode.NOT_FOUND),
     (ConflictError, ExitCode.CONFLICT),
+    (LockError, ExitCode.CONFLICT),
     (StoreError, ExitCode.UNAVAILABLE),
     (OutcomeError, ExitCode.UNAVAILABLE),
     (CorruptionError, ExitCode.FINDING),
@@ -57,6 +61,19 @@ _CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
 def is_debugging() -> bool:
     """Whether EVENTSTATE_DEBUG asks for tracebacks."""
     return bool(os.environ.get("EVENTSTATE_DEBUG"))
+
+
+@contextmanager
+def show_usage_as_json() -> Generator[None]:
+    """Inside, wrong usage that the parser refuses is told as the commands tell their own errors with ``--json``."""
+    try:
+        yield
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # of the parser's errors, whichever parser typer brings
+        if message is None:
+            raise
+        print(orjson.dumps({"error": {"type": type(error).__name__, "message": message()}}).decode(), file=sys.stderr)
+        sys.exit(ExitCode.USAGE)
 
 
 def show_failure(error: Exception, *, as_json: bool) -> ExitCode:

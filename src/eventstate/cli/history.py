@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eventstate.cli.options import Globals
+from eventstate.cli.options import MAX_LIMIT, Globals
 
 
 def history(
@@ -16,7 +16,9 @@ def history(
     id: Annotated[str, typer.Argument(metavar="ID", help="The full state id, such as order-42.")],
     first: Annotated[int, typer.Option("--from", metavar="N", help="The first version to show.")] = 1,
     last: Annotated[int | None, typer.Option("--to", metavar="N", help="The last version to show.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many events.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="At most so many events.")
+    ] = None,
 ) -> None:
     """The events of a state in order, with who and why, and the states they led to.
 
@@ -52,4 +54,5 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
         )
         for record in records
     ]
-    print_table(("version", "action", "time", "by", "reason", "state"), rows, right=("version",))
+    shown = "state" if all(record["to_state"] is not None for record in records) else "state, or data of the event"
+    print_table(("version", "action", "time", "by", "reason", shown), rows, right=("version",))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eventstate.cli.options import Globals
+from eventstate.cli.options import MAX_LIMIT, Globals
 
 
 def list_states(
@@ -19,7 +19,7 @@ def list_states(
             "--state", metavar="NAME", help="Only those in this declared state; else whose last action it is."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="At most so many.")] = 100,
     after: Annotated[str, typer.Option("--after", metavar="ID", help="Go on after this id.")] = "",
 ) -> None:
     """Some of the states that exist, in id order.

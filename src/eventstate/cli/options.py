@@ -17,6 +17,7 @@ from eventstate.cli.exits import ExitCode, show_failure
 DEFAULT_URL = "sqlite:///eventstate.db"
 DEFAULT_GOVERNOR = "default"
 _PANEL = "Global options"
+MAX_LIMIT = 1_000_000_000
 
 Url = Annotated[
     str | None,

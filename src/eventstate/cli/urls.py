@@ -32,11 +32,25 @@ def needed_sqlite_file(url: str, command: str) -> Path:
     return path
 
 
+def is_new_file(url: str) -> bool:
+    """Whether opening this URL would make a file."""
+    path = sqlite_file(url)
+    return path is not None and not path.exists()
+
+
+def refuse_memory(url: str, command: str) -> None:
+    """Raise a ConfigurationError for a store that would be gone when the command has ended."""
+    if url.startswith("memory:"):
+        raise ConfigurationError(
+            f"{command} into {url!r} would be gone at once; name a file with --url sqlite:///file.db"
+        )
+
+
 def check_exists(url: str) -> None:
     """Raise a StoreUnavailableError for a SQLite file that does not exist, before opening would make it."""
-    path = sqlite_file(url)
-    if path is not None and not path.exists():
-        raise StoreUnavailableError(store=url, detail=f"there is no file {path}; name the store with --url")
+    if is_new_file(url):
+        detail = f"there is no file {sqlite_file(url)}; name the store with --url"
+        raise StoreUnavailableError(store=url, detail=detail)
 
 
 def read_only(url: str) -> str:

@@ -30,15 +30,20 @@ def import_file(
     again after a crash: it goes on where it stopped, and nothing is doubled or lost. Nothing is written if
     any row can't be imported. Declared machines do not judge the rows.
     """
-    from eventstate.cli.importing.columns import Columns
+    from eventstate.cli.importing.columns import Columns, rows
     from eventstate.cli.importing.files import EventFile
     from eventstate.cli.importing.run import run_import
     from eventstate.cli.output import bar
     from eventstate.cli.session import opened
+    from eventstate.cli.urls import is_new_file, refuse_memory
     from eventstate.machines.importing import Progress
 
     columns = Columns(state_id=state_id, action=action, time=time, changed_by=changed_by)
     source = EventFile(file)
+    refuse_memory(options.resolved_url, "import")
+    if is_new_file(options.resolved_url):  # a file with a bad row must not leave an empty store behind
+        for _ in rows(source, columns):
+            pass
     with opened(options, "create") as store, bar() as shown:
         task = shown.add_task("reading", total=None, rate="")
 
