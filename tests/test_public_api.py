@@ -68,7 +68,7 @@ def test_a_sync_store_loads_no_asyncio(tmp_path: Any) -> None:
 def test_all_names_what_is_public() -> None:
     assert len(set(eventstate.__all__)) == len(eventstate.__all__)
     public = {
-        name for name, member in vars(eventstate).items() if not name.startswith("_") and not inspect.ismodule(member)
+        name for name in dir(eventstate) if not name.startswith("_") and not inspect.ismodule(getattr(eventstate, name))
     }
     assert public == {name for name in eventstate.__all__ if not name.startswith("_")}
     assert eventstate.__version__.count(".") == 2

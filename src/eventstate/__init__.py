@@ -1,5 +1,8 @@
 """Durable state machines: snapshots and event logs that survive crashes."""
 
+import importlib
+import typing
+
 from eventstate.core.causality import VectorClock
 from eventstate.core.expected import ANY
 from eventstate.core.metadata import ChangeMetadata
@@ -8,6 +11,7 @@ from eventstate.errors import (
     ConfigurationError,
     ConflictError,
     CorruptionError,
+    DeadlockDetectedError,
     DocumentTooLargeError,
     EncodingError,
     EventStateError,
@@ -16,10 +20,17 @@ from eventstate.errors import (
     IllegalTransitionError,
     InvalidIdError,
     InvalidInputError,
+    LeaseLostError,
+    LockAlreadyHeldError,
+    LockError,
+    LockTimeoutError,
+    NestedTransactionError,
     NotADatabaseError,
     NotFoundError,
+    NotRepeatableError,
     NotSupportedError,
     OutcomeError,
+    ScanNotSerializableError,
     SchemaError,
     SchemaNewerError,
     StateDeletedError,
@@ -33,6 +44,7 @@ from eventstate.errors import (
     StoreUnavailableError,
     TokenExpiredError,
     TransactionConflictError,
+    TransactionEndedError,
     UnknownEventError,
     UpcastError,
     VersionConflictError,
@@ -55,35 +67,70 @@ from eventstate.machines.together import AppendTo
 from eventstate.stores.base import Store
 from eventstate.stores.url import open_async_store, open_store
 
+if typing.TYPE_CHECKING:
+    from eventstate.core.leases import Fence
+    from eventstate.core.retrying import RetryPolicy
+    from eventstate.machines.async_transaction import AsyncTransaction
+    from eventstate.machines.async_transaction_manager import AsyncTransactionManager
+    from eventstate.machines.transaction import Transaction
+    from eventstate.machines.transaction_manager import TransactionManager
+    from eventstate.transactions.async_dispatcher import AsyncEffectDispatcher
+    from eventstate.transactions.async_lock_manager import AsyncLockManager
+    from eventstate.transactions.dispatcher import EffectDispatcher
+    from eventstate.transactions.lock_manager import LockManager
+    from eventstate.transactions.locks import DistributedLock, LockInfo
+    from eventstate.transactions.outbox import DeliveryReport, Effect
+    from eventstate.transactions.records import TransactionRecord, TransactionStatus
+
 __version__ = "0.1.0"
 
 __all__ = [
     "ANY",
     "AppendTo",
+    "AsyncEffectDispatcher",
+    "AsyncLockManager",
     "AsyncStateMachinePersister",
+    "AsyncTransaction",
+    "AsyncTransactionManager",
     "ChangeMetadata",
     "CommitUnknownError",
     "ConfigurationError",
     "ConflictError",
     "ConsistencyReport",
     "CorruptionError",
+    "DeadlockDetectedError",
+    "DeliveryReport",
+    "DistributedLock",
     "DocumentTooLargeError",
+    "Effect",
+    "EffectDispatcher",
     "EncodingError",
     "Event",
     "EventStateError",
+    "Fence",
     "Finding",
     "FormatError",
     "IdempotencyMismatchError",
     "IllegalTransitionError",
     "InvalidIdError",
     "InvalidInputError",
+    "LeaseLostError",
+    "LockAlreadyHeldError",
+    "LockError",
+    "LockInfo",
+    "LockManager",
+    "LockTimeoutError",
     "Machine",
+    "NestedTransactionError",
     "NotADatabaseError",
     "NotFoundError",
+    "NotRepeatableError",
     "NotSupportedError",
     "OutcomeError",
     "RecoveredState",
     "RecoveryReport",
+    "RetryPolicy",
+    "ScanNotSerializableError",
     "SchemaError",
     "SchemaNewerError",
     "StateDeletedError",
@@ -101,7 +148,12 @@ __all__ = [
     "StoreStats",
     "StoreUnavailableError",
     "TokenExpiredError",
+    "Transaction",
     "TransactionConflictError",
+    "TransactionEndedError",
+    "TransactionManager",
+    "TransactionRecord",
+    "TransactionStatus",
     "Transition",
     "UnknownEventError",
     "UpcastError",
@@ -112,3 +164,35 @@ __all__ = [
     "open_async_store",
     "open_store",
 ]
+
+_LATE: typing.Final = {
+    "AsyncEffectDispatcher": "eventstate.transactions.async_dispatcher",
+    "AsyncLockManager": "eventstate.transactions.async_lock_manager",
+    "AsyncTransaction": "eventstate.machines.async_transaction",
+    "AsyncTransactionManager": "eventstate.machines.async_transaction_manager",
+    "DeliveryReport": "eventstate.transactions.outbox",
+    "DistributedLock": "eventstate.transactions.locks",
+    "Effect": "eventstate.transactions.outbox",
+    "EffectDispatcher": "eventstate.transactions.dispatcher",
+    "Fence": "eventstate.core.leases",
+    "LockInfo": "eventstate.transactions.locks",
+    "LockManager": "eventstate.transactions.lock_manager",
+    "RetryPolicy": "eventstate.core.retrying",
+    "Transaction": "eventstate.machines.transaction",
+    "TransactionManager": "eventstate.machines.transaction_manager",
+    "TransactionRecord": "eventstate.transactions.records",
+    "TransactionStatus": "eventstate.transactions.records",
+}
+"""What is imported when it is first asked for: start-up pays for what a program uses."""
+
+
+def __getattr__(name: str) -> object:
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'eventstate' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(module), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

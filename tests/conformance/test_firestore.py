@@ -6,9 +6,11 @@ import pytest
 
 from eventstate.testing.conformance import (
     AsyncioWorld,
+    LockingConformance,
     PersisterConformance,
     SettlementConformance,
     StoreConformance,
+    TransactionConformance,
 )
 from tests.conformance.backends import OnFirestore
 
@@ -36,4 +38,20 @@ class TestSettlementSync(OnFirestore, SettlementConformance):
 
 
 class TestSettlementAsyncio(OnFirestore, SettlementConformance):
+    world_type = AsyncioWorld
+
+
+class TestTransactionSync(OnFirestore, TransactionConformance):
+    pass
+
+
+class TestTransactionAsyncio(OnFirestore, TransactionConformance):
+    world_type = AsyncioWorld
+
+
+class TestLockingSync(OnFirestore, LockingConformance):
+    pass
+
+
+class TestLockingAsyncio(OnFirestore, LockingConformance):
     world_type = AsyncioWorld

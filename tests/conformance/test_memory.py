@@ -6,9 +6,11 @@ import pytest
 
 from eventstate.testing.conformance import (
     AsyncioWorld,
+    LockingConformance,
     PersisterConformance,
     SettlementConformance,
     StoreConformance,
+    TransactionConformance,
 )
 from tests.conformance.backends import OnMemory
 
@@ -36,4 +38,20 @@ class TestSettlementSync(OnMemory, SettlementConformance):
 
 
 class TestSettlementAsyncio(OnMemory, SettlementConformance):
+    world_type = AsyncioWorld
+
+
+class TestTransactionSync(OnMemory, TransactionConformance):
+    pass
+
+
+class TestTransactionAsyncio(OnMemory, TransactionConformance):
+    world_type = AsyncioWorld
+
+
+class TestLockingSync(OnMemory, LockingConformance):
+    pass
+
+
+class TestLockingAsyncio(OnMemory, LockingConformance):
     world_type = AsyncioWorld

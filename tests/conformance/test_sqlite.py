@@ -6,9 +6,11 @@ import pytest
 
 from eventstate.testing.conformance import (
     AsyncioWorld,
+    LockingConformance,
     PersisterConformance,
     SettlementConformance,
     StoreConformance,
+    TransactionConformance,
 )
 from tests.conformance.backends import OnSqlite
 
@@ -36,4 +38,20 @@ class TestSettlementSync(OnSqlite, SettlementConformance):
 
 
 class TestSettlementAsyncio(OnSqlite, SettlementConformance):
+    world_type = AsyncioWorld
+
+
+class TestTransactionSync(OnSqlite, TransactionConformance):
+    pass
+
+
+class TestTransactionAsyncio(OnSqlite, TransactionConformance):
+    world_type = AsyncioWorld
+
+
+class TestLockingSync(OnSqlite, LockingConformance):
+    pass
+
+
+class TestLockingAsyncio(OnSqlite, LockingConformance):
     world_type = AsyncioWorld

@@ -15,9 +15,17 @@ from eventstate import errors
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 METADATA = ("changed_by", "reason", "context", "correlation_id", "causation_id", "occurred_at")
-PERSISTERS = (eventstate.StateMachinePersister, eventstate.AsyncStateMachinePersister)
+FACES = (
+    eventstate.StateMachinePersister,
+    eventstate.TransactionManager,
+    eventstate.Transaction,
+    eventstate.LockManager,
+    eventstate.EffectDispatcher,
+)
+"""Those for sync callers; each has a twin for asyncio."""
 VALUES = ("StateSnapshot", "Transition", "RecoveredState", "RecoveryReport", "StatePage", "StoreStats")
-VALUES += ("ConsistencyReport", "Finding", "ChangeMetadata", "Event")
+VALUES += ("ConsistencyReport", "Finding", "ChangeMetadata", "Event", "Fence", "LockInfo", "RetryPolicy")
+VALUES += ("TransactionRecord", "Effect", "DeliveryReport")
 NOT_FOR_CALLERS = {"StateSnapshot": {"known"}}
 
 
@@ -64,14 +72,20 @@ def test_every_public_name_is_on_the_page() -> None:
     names = set(eventstate.__all__) - set(errors.__all__) - {"errors", "__version__"}
     headings = set(re.findall(r"^#+ (\w+)$", PAGE, re.MULTILINE))
     first_cells = set(re.findall(r"^\| `(\w+)[`(]", PAGE, re.MULTILINE))
-    assert names - headings - first_cells == {"AsyncStateMachinePersister"}
-    assert "`AsyncStateMachinePersister`" in PAGE
+    twins = {f"Async{face.__name__}" for face in FACES}
+    assert names - headings - first_cells == twins
+    assert {twin for twin in twins if f"`{twin}`" not in PAGE} == set()
 
 
-@pytest.mark.parametrize("persister", PERSISTERS)
-def test_the_page_has_the_methods_of_the_persisters(persister: type) -> None:
-    expected = [text.replace("AsyncState", "State") for text in public_members(persister)]
-    assert sorted(rows("StateMachinePersister")) == sorted(expected)
+@pytest.mark.parametrize("face", FACES)
+def test_the_page_has_the_methods_of_the_faces(face: type) -> None:
+    assert sorted(rows(face.__name__)) == sorted(public_members(face))
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_for_asyncio_has_the_same_methods(face: type) -> None:
+    twin = getattr(eventstate, f"Async{face.__name__}")
+    assert [text.replace("Async", "") for text in public_members(twin)] == public_members(face)
 
 
 def test_opening() -> None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from eventstate import errors
+from eventstate.core.retrying import FATES, Fate
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 NO_FIELDS = "-"
@@ -48,3 +49,15 @@ def test_rows_say_what_is_true() -> None:
 
 def _in_order_of_source() -> list[str]:
     return re.findall(r"^class (\w+)\(", inspect.getsource(errors), re.MULTILINE)
+
+
+def test_the_table_of_fates_is_that_of_the_code() -> None:
+    shown: dict[str, set[str]] = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if cells and cells[0] in {fate.value for fate in Fate}:
+            shown[cells[0]] = set(re.findall(r"`(\w+)`", cells[2]))
+    expected: dict[str, set[str]] = {fate.value: set() for fate in Fate}
+    for error, fate in FATES.items():
+        expected[fate.value].add(error.__name__)
+    assert shown == expected

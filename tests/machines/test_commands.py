@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -337,3 +338,13 @@ def test_reopening_together(world: World) -> None:
         AppendTo(counter, "a", Added(2), expected=2, reopen=True), AppendTo(counter, "b", Added(3), expected=0)
     )
     assert [(a.version, a.data), (b.version, b.data)] == [(4, 2), (1, 3)]
+
+
+def test_what_is_bound_to_a_function_beforehand_tells_commands_apart(world: World) -> None:
+    orders = make_orders()
+    persister = world(machines=[orders])
+    persister.append(orders, "1", Placed("a"), expected=0)
+    persister.execute(orders, "1", partial(pay, amount=3), idempotency_key="k")
+    assert persister.execute(orders, "1", partial(pay, amount=3), idempotency_key="k").data.total == 3
+    with pytest.raises(IdempotencyMismatchError):
+        persister.execute(orders, "1", partial(pay, amount=4), idempotency_key="k")

@@ -92,8 +92,8 @@ class PlainFold:
         after = step_recorded(state, event, where)
         if after is NO_STATE:
             raise ConfigurationError(
-                f"{where} is a typed event: pass its Machine in machines=[...] to rebuild states; only its"
-                " latest recorded state and its raw events can be read without"
+                f"{where} is a typed event: pass its Machine in machines=[...] (--machines on the command line) to"
+                " rebuild states; only its latest recorded state and its raw events can be read without"
             )
         return after
 

@@ -29,6 +29,12 @@ from eventstate.errors import InvalidInputError
 COMMITTED_OUTCOME: Final = "committed"
 ABORTED_OUTCOME: Final = "aborted"
 
+PROOF_ASKED_MICROS: Final = 7 * 86_400_000_000
+"""How long the fate of a commit without an entry can be asked for. After that its token is expired."""
+
+PROOF_KEPT_MICROS: Final = PROOF_ASKED_MICROS + 86_400_000_000
+"""How long its outcome is kept at least: a day more, for clocks that differ and requests that linger."""
+
 _PREFIX: Final = "es1:"
 
 

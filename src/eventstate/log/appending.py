@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
 
 from eventstate.core.backoff import full_jitter
-from eventstate.core.documents import COMMAND, Committed, Document, Key, Operation, Put, Refused, Require
-from eventstate.core.expected import ANY, AnyVersion, require_version
-from eventstate.core.fold import Fold
-from eventstate.core.format import DELETED, Head, Image, NewEvent, StoredEvent, Tip, decode_head, unborn
-from eventstate.core.ids import check_id
-from eventstate.core.planner import HEAD_STATE_BYTES, Append, Plan, last_metadata, plan_appends, plan_head
+from eventstate.core.documents import Committed, Document, Operation, Put, Refused
+from eventstate.core.expected import ANY
+from eventstate.core.format import Image, Tip
+from eventstate.core.leases import Fence
+from eventstate.core.planner import HEAD_STATE_BYTES, Plan, last_metadata, plan_appends
 from eventstate.core.snapshots import SnapshotPolicy
-from eventstate.errors import (
-    CorruptionError,
-    EncodingError,
-    IdempotencyMismatchError,
-    StateDeletedError,
-    TransactionConflictError,
-)
+from eventstate.errors import TransactionConflictError
+from eventstate.log.commands import Commands
+from eventstate.log.planning import Change, Current, Planned, StreamPlanner
 from eventstate.log.reading import Known, StreamReader
 from eventstate.stores.base import Store
 from eventstate.stores.limits import holds
 from eventstate.transactions.commit import Committer
+from eventstate.transactions.fencing import check_fences
 
 ATTEMPTS = 20
 """How often an append starts again from a newer tip where its caller allows it; bounded, with full jitter."""
@@ -36,28 +31,6 @@ ATTEMPTS = 20
 MAX_KNOWN = 10_000
 MAX_KNOWN_BYTES = 64 * 1024 * 1024
 """Bounds of what an appender remembers; the oldest goes first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Events that a caller wants in one stream.
-
-    Attributes:
-        events: makes the events from the current state and version. It may run again from a newer state.
-        expected: the version the stream must have, or ANY.
-        seen: what the caller loaded, to begin from without reading.
-        metadata: stored form, shared by the events.
-        reopen: begin a new incarnation if the stream is deleted.
-    """
-
-    id: str
-    fold: Fold
-    events: Callable[[Any, int], Sequence[NewEvent]]
-    expected: int | AnyVersion
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    seen: Known | None = None
-    reopen: bool = False
-    tolerate_deleted: bool = False
 
 
 class Appended(NamedTuple):
@@ -86,21 +59,15 @@ def _nothing(_token: str) -> Sequence[Operation]:
     return ()
 
 
-class _Planned(NamedTuple):
-    change: Change
-    append: Append
-    state: Any
-
-
 class Appender:
     """Appends to the streams of one governor, remembering the tips it has seen."""
 
     def __init__(self, store: Store, owner: str, reader: StreamReader, policy: SnapshotPolicy) -> None:
         self._store = store
         self._owner = owner
-        self._reader = reader
-        self._policy = policy
         self._committer = Committer(store, owner)
+        self._planner = StreamPlanner(store, owner, reader, policy, self._committer)
+        self._commands = Commands(store, owner)
         self._known: dict[str, Known] = {}
         self._known_bytes = 0
         self._mutex = threading.Lock()
@@ -108,6 +75,14 @@ class Appender:
     @property
     def committer(self) -> Committer:
         return self._committer
+
+    @property
+    def planner(self) -> StreamPlanner:
+        return self._planner
+
+    @property
+    def commands(self) -> Commands:
+        return self._commands
 
     def remember(self, id: str, known: Known) -> None:
         """Keep what is known of a stream for the next append."""
@@ -134,13 +109,15 @@ class Appender:
         *,
         idempotency_key: str | None = None,
         fingerprint: bytes = b"",
+        fences: Sequence[Fence] = (),
         extra: Extra = _nothing,
     ) -> Receipt:
-        """Append to all streams in one commit, or to none.
+        """Append to all streams in one commit, or to none; and to none once one of the ``fences`` is gone.
 
         Raises:
             VersionConflictError: a stream is not at its expected version.
             StateDeletedError: a stream is deleted and not to be reopened.
+            LeaseLostError: a lock whose fence was given is not held any more.
             TransactionConflictError: an ``extra`` operation was refused, or others were faster every time.
             IdempotencyMismatchError: the key was used for something else.
             CommitUnknownError, TokenExpiredError: see their texts.
@@ -177,7 +154,7 @@ class Appender:
                 token=token,
                 now=self._store.runtime.now(),
                 node=self._store.node,
-                extra=(*others, *command),
+                extra=(*(fence.check for fence in fences), *others, *command),
             )
             result = await self._committer.commit(plan.batch)
             if isinstance(result, Committed):
@@ -185,6 +162,7 @@ class Appender:
             earlier = await self._earlier(idempotency_key, fingerprint)
             if earlier is not None:
                 return Receipt((), earlier, None)
+            await check_fences(self._store, result, fences)
             await self._judge_refusal(result, others, [p.append.tip for p in planned_changes], attempt)
             fresh = True
 
@@ -214,99 +192,22 @@ class Appender:
             if not holds(operation.when, document.revision if document else None):
                 raise TransactionConflictError(keys=(str(operation.key),))
 
-    async def _plan(self, change: Change, fresh: bool) -> _Planned | None:
+    async def _plan(self, change: Change, fresh: bool) -> Planned | None:
         known = None if fresh else change.seen or self._known.get(change.id)
         if known is not None and change.seen is None and change.expected not in (ANY, _version_of(known)):
             # What we remember may be old: an unexpected version is a reason to look again, not yet a conflict.
             known = None
+        return self._planner.plan(change, await self._current(change, known))
+
+    async def _current(self, change: Change, known: Known | None) -> Current:
         if known is None:
-            known = await self.current(change.id)
-        head, state = await self._current(change, known)
-        tip = head.tip if head else unborn(self._owner, change.id)
-        require_version(change.id, change.expected, tip.version)
-        if tip.deleted and change.tolerate_deleted:
-            return None
-        if tip.deleted and not change.reopen:
-            raise StateDeletedError(state_id=change.id, version=tip.version)
-        if tip.deleted:
-            state = change.fold.initial()
-        events = change.events(state, tip.version)
-        if not events:
-            return None
-        after = self._fold(change, tip, state, events)
-        image = None
-        if events[-1].type != DELETED:
-            fold = change.fold
-            image = Image(fold.dump(after), fold.version, fold.schema, fold.label(after))
-            after = _read_back(fold, image, change.id)
-        append = Append(tip, events, image, change.metadata, self._policy, change.reopen)
-        return _Planned(change, append, after)
+            known = await self._planner.current(change.id)
+        current = await self._planner.opened(change.id, change.fold, known)
+        if current.rebuilt and current.known is not None:
+            self.remember(change.id, Known(current.known.document, change.fold.dump(current.state)))
+        return current
 
-    async def current(self, id: str) -> Known | None:
-        """A stream as it is now, its head mended if it was bad; None if it never existed."""
-        try:
-            document = await self._reader.head_document(id)
-        except CorruptionError:
-            document = await self.mend(id)
-        return Known(document) if document else None
-
-    async def _current(self, change: Change, known: Known | None) -> tuple[Head | None, Any]:
-        if known is None:
-            return None, change.fold.initial()
-        try:
-            head, state, rebuilt = await self._reader.state_of(known, change.fold)
-        except CorruptionError:
-            if known.document.key.id != change.id:
-                raise
-            known = Known(await self.mend(change.id))
-            head, state, rebuilt = await self._reader.state_of(known, change.fold)
-        if rebuilt:
-            self.remember(change.id, Known(known.document, change.fold.dump(state)))
-        return head, state
-
-    async def mend(self, id: str) -> Document:
-        """Write a head anew from its entries, where it is corrupt or missing, and return it.
-
-        The state is left out: whoever knows the fold rebuilds it.
-
-        Raises:
-            CorruptionError: the entries are corrupt too.
-        """
-        sound = await self._sound_head(id)
-        if sound is not None:
-            return sound
-        tip, action, metadata = await self._reader.repaired(id)
-        plan = plan_head(tip, None, action, metadata, token=self._store.runtime.unique())
-        await self._committer.commit_guarded(plan.batch)
-        document = await self._reader.head_document(id)
-        if document is None:
-            raise CorruptionError(where=str(tip.key), problem="it can't be written anew")
-        return document
-
-    async def _sound_head(self, id: str) -> Document | None:
-        """The head, if another has mended it meanwhile or it never was the head that was bad."""
-        key = self._reader.key(id)
-        document = (await self._store.get([key])).documents.get(key)
-        try:
-            if document is not None:
-                decode_head(document)
-        except CorruptionError:
-            return None
-        return document
-
-    def _fold(self, change: Change, tip: Tip, state: Any, events: Sequence[NewEvent]) -> Any:
-        """The state after new events, each read back from its stored form: what replay will see."""
-        version = tip.version + (1 if tip.deleted else 0)
-        for event in events:
-            version += 1
-            where = f"event {self._owner}/{change.id} version {version}"
-            stored = StoredEvent(version, event.type, _body_of(event), event.schema, 0, change.metadata, {})
-            state = change.fold.step_new(state, stored, where)
-        return state
-
-    def _receipt(
-        self, changes: Sequence[Change], planned: Sequence[_Planned], plan: Plan, result: Committed
-    ) -> Receipt:
+    def _receipt(self, changes: Sequence[Change], planned: Sequence[Planned], plan: Plan, result: Committed) -> Receipt:
         bodies = {op.key: op.body for op in plan.batch.operations if isinstance(op, Put)}
         streams: list[Appended] = []
         for item, planned_tip in zip(planned, plan.tips, strict=True):
@@ -324,62 +225,25 @@ class Appender:
         return Receipt(streams, None, result.position)
 
     async def _unchanged(self, change: Change) -> Appended:
-        known = await self.current(change.id)
-        head, state = await self._current(change, known)
-        tip = head.tip if head else unborn(self._owner, change.id)
+        tip, state, head, known, _ = await self._current(change, None)
         document = known.document if known else Document(tip.key, b"", "", 0)
         action = head.action if head else ""
         metadata: Mapping[str, Any] = head.metadata if head else {}
         return Appended(Known(document, known.state if known else None), tip, state, action, metadata)
 
     async def _earlier(self, key: str | None, fingerprint: bytes) -> Mapping[str, int] | None:
-        if key is None:
-            return None
-        command = Key(COMMAND, self._owner, key)
-        document = (await self._store.get([command])).documents.get(command)
-        if document is None:
-            return None
-        record = orjson.loads(document.body)
-        if record["fingerprint"] != _digest(fingerprint):
-            raise IdempotencyMismatchError(key=key)
-        return record["versions"]
+        record = await self._commands.earlier(key, fingerprint)
+        return record["versions"] if record is not None else None
 
     def _command(
-        self, key: str | None, fingerprint: bytes, planned: Sequence[_Planned], token: str
+        self, key: str | None, fingerprint: bytes, planned: Sequence[Planned], token: str
     ) -> Sequence[Operation]:
-        if key is None:
-            return ()
         versions = {p.change.id: p.append.tip.version + len(p.append.events) + p.append.tip.deleted for p in planned}
-        record = {
-            "t": token,
-            "fingerprint": _digest(fingerprint),
-            "minted": self._store.runtime.now(),
-            "versions": versions,
-        }
-        return (Put(Key(COMMAND, self._owner, key), orjson.dumps(record), Require.ABSENT),)
-
-
-def _digest(fingerprint: bytes) -> str:
-    return hashlib.sha256(fingerprint).hexdigest()
+        return self._commands.put(key, fingerprint, {"versions": versions}, token)
 
 
 def _version_of(known: Known) -> int:
     return orjson.loads(known.document.body)["n"]
-
-
-def _read_back(fold: Fold, image: Image, id: str) -> Any:
-    """A new state as every later load will see it.
-
-    Raises:
-        EncodingError: it could be written, but not read.
-    """
-    assert image.state is not None
-    try:
-        return fold.load(orjson.loads(image.state), fold.schema, id)
-    except CorruptionError as error:
-        raise EncodingError(
-            path="$", problem=f"the new state of {id!r} could not be read back: {error.problem}"
-        ) from error
 
 
 def _size(known: Known) -> int:
@@ -388,20 +252,3 @@ def _size(known: Known) -> int:
 
 def _kept_apart(image: Image | None) -> bytes | None:
     return image.state if image and image.state and len(image.state) > HEAD_STATE_BYTES else None
-
-
-def _body_of(event: NewEvent) -> dict[str, Any]:
-    body: dict[str, Any] = {"type": event.type}
-    for name, text in (("data", event.data), ("state", event.state), ("delta", event.delta)):
-        if text is not None:
-            body[name] = orjson.loads(text)
-    return body
-
-
-def checked_key(value: object) -> str | None:
-    """An idempotency key that can be used, or None.
-
-    Raises:
-        InvalidIdError: not text, empty, too long or not Unicode text.
-    """
-    return None if value is None else check_id("idempotency key", value)

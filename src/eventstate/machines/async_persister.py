@@ -18,6 +18,7 @@ from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.base import Store
+from eventstate.transactions.fencing import Fences
 
 S = TypeVar("S")
 
@@ -78,6 +79,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[S]: ...
     @overload
@@ -94,6 +96,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[Any]: ...
     async def append(
@@ -109,6 +112,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Append events to one stream, all in one commit, and return the state they lead to.
@@ -118,6 +122,7 @@ class AsyncStateMachinePersister:
         Args:
             expected: the version the stream must have: a number (0: it must not exist), a loaded state, or ANY.
             idempotency_key: names this command for good; the same call again returns the first one's result.
+            fence: a lock, or several, that must still be held when this is committed.
             reopen: begin a new incarnation if the stream was deleted.
             changed_by, reason, context, correlation_id, causation_id, occurred_at: see `ChangeMetadata`.
 
@@ -125,6 +130,7 @@ class AsyncStateMachinePersister:
             VersionConflictError: the stream is at another version; nothing was written.
             IllegalTransitionError: the machine's declaration forbids it; nothing was written.
             StateDeletedError: it was deleted.
+            LeaseLostError: the lock given as ``fence`` is not held any more; nothing was written.
             UnknownEventError, EncodingError, DocumentTooLargeError: see their texts; nothing was written.
             IdempotencyMismatchError: the key was used for something else.
             TransactionConflictError: with ANY, others were faster every time.
@@ -139,6 +145,7 @@ class AsyncStateMachinePersister:
             expected=expected,
             metadata=metadata,
             idempotency_key=idempotency_key,
+            fence=fence,
             reopen=reopen,
         )
 
@@ -152,10 +159,13 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> list[StateSnapshot[Any]]:
         """Append to several streams in one commit: all of them or none. Raises like `append`."""
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
-        return await self._core.append_together(appends, metadata=metadata, idempotency_key=idempotency_key)
+        return await self._core.append_together(
+            appends, metadata=metadata, idempotency_key=idempotency_key, fence=fence
+        )
 
     @overload
     async def execute(
@@ -172,6 +182,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[S]: ...
     @overload
     async def execute(
@@ -188,6 +199,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]: ...
     async def execute(
         self,
@@ -203,6 +215,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]:
         """Load, let ``decide(state, *args)`` name events, append them; again if someone was faster.
 
@@ -219,7 +232,7 @@ class AsyncStateMachinePersister:
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return await core.execute(
-            core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key
+            core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key, fence=fence
         )
 
     async def log_transition(
@@ -236,6 +249,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]:
         """Record a transition between two states that no ``evolve`` explains; the difference is stored.
 
@@ -250,6 +264,7 @@ class AsyncStateMachinePersister:
             expected=expected,
             metadata=metadata,
             idempotency_key=idempotency_key,
+            fence=fence,
         )
 
     async def save_state(
@@ -266,6 +281,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Save a whole state; it is also an event appended, in the same commit. Raises like `append`."""
@@ -278,6 +294,7 @@ class AsyncStateMachinePersister:
             expected=expected,
             metadata=metadata,
             idempotency_key=idempotency_key,
+            fence=fence,
             reopen=reopen,
         )
 
@@ -295,6 +312,7 @@ class AsyncStateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]:
         """Replace a state that exists.
 
@@ -311,6 +329,7 @@ class AsyncStateMachinePersister:
             expected=expected,
             metadata=metadata,
             idempotency_key=idempotency_key,
+            fence=fence,
         )
 
     async def delete_state(
@@ -324,6 +343,7 @@ class AsyncStateMachinePersister:
         context: Mapping[str, Any] | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        fence: Fences = None,
     ) -> int:
         """Delete a state and return its version: a tombstone is appended, the history stays.
 
@@ -335,7 +355,7 @@ class AsyncStateMachinePersister:
         """
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
         core = self._core
-        return await core.delete(core.resolve(target, id), expected=expected, metadata=metadata)
+        return await core.delete(core.resolve(target, id), expected=expected, metadata=metadata, fence=fence)
 
     @overload
     async def load(

@@ -21,7 +21,8 @@ from eventstate.core.ids import check_id
 from eventstate.core.metadata import ChangeMetadata, metadata_to_plain
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import DocumentTooLargeError, InvalidInputError, TransactionConflictError
-from eventstate.log.appending import Appender, Change
+from eventstate.log.appending import Appender
+from eventstate.log.planning import Change
 from eventstate.log.reading import StreamReader
 from eventstate.stores.base import MAX_BATCH_OPERATIONS, MAX_BODY_BYTES, Store
 

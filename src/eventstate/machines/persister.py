@@ -18,6 +18,7 @@ from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime, drive
 from eventstate.stores.base import Store
+from eventstate.transactions.fencing import Fences
 
 S = TypeVar("S")
 
@@ -78,6 +79,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[S]: ...
     @overload
@@ -94,6 +96,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[Any]: ...
     def append(
@@ -109,6 +112,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Append events to one stream, all in one commit, and return the state they lead to.
@@ -118,6 +122,7 @@ class StateMachinePersister:
         Args:
             expected: the version the stream must have: a number (0: it must not exist), a loaded state, or ANY.
             idempotency_key: names this command for good; the same call again returns the first one's result.
+            fence: a lock, or several, that must still be held when this is committed.
             reopen: begin a new incarnation if the stream was deleted.
             changed_by, reason, context, correlation_id, causation_id, occurred_at: see `ChangeMetadata`.
 
@@ -125,6 +130,7 @@ class StateMachinePersister:
             VersionConflictError: the stream is at another version; nothing was written.
             IllegalTransitionError: the machine's declaration forbids it; nothing was written.
             StateDeletedError: it was deleted.
+            LeaseLostError: the lock given as ``fence`` is not held any more; nothing was written.
             UnknownEventError, EncodingError, DocumentTooLargeError: see their texts; nothing was written.
             IdempotencyMismatchError: the key was used for something else.
             TransactionConflictError: with ANY, others were faster every time.
@@ -140,6 +146,7 @@ class StateMachinePersister:
                 expected=expected,
                 metadata=metadata,
                 idempotency_key=idempotency_key,
+                fence=fence,
                 reopen=reopen,
             )
         )
@@ -154,10 +161,13 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> list[StateSnapshot[Any]]:
         """Append to several streams in one commit: all of them or none. Raises like `append`."""
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
-        return drive(self._core.append_together(appends, metadata=metadata, idempotency_key=idempotency_key))
+        return drive(
+            self._core.append_together(appends, metadata=metadata, idempotency_key=idempotency_key, fence=fence)
+        )
 
     @overload
     def execute(
@@ -174,6 +184,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[S]: ...
     @overload
     def execute(
@@ -190,6 +201,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]: ...
     def execute(
         self,
@@ -205,6 +217,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]:
         """Load, let ``decide(state, *args)`` name events, append them; again if someone was faster.
 
@@ -221,7 +234,9 @@ class StateMachinePersister:
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return drive(
-            core.execute(core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key)
+            core.execute(
+                core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key, fence=fence
+            )
         )
 
     def log_transition(
@@ -238,6 +253,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]:
         """Record a transition between two states that no ``evolve`` explains; the difference is stored.
 
@@ -253,6 +269,7 @@ class StateMachinePersister:
                 expected=expected,
                 metadata=metadata,
                 idempotency_key=idempotency_key,
+                fence=fence,
             )
         )
 
@@ -270,6 +287,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Save a whole state; it is also an event appended, in the same commit. Raises like `append`."""
@@ -283,6 +301,7 @@ class StateMachinePersister:
                 expected=expected,
                 metadata=metadata,
                 idempotency_key=idempotency_key,
+                fence=fence,
                 reopen=reopen,
             )
         )
@@ -301,6 +320,7 @@ class StateMachinePersister:
         causation_id: str | None = None,
         occurred_at: datetime | None = None,
         idempotency_key: str | None = None,
+        fence: Fences = None,
     ) -> StateSnapshot[Any]:
         """Replace a state that exists.
 
@@ -318,6 +338,7 @@ class StateMachinePersister:
                 expected=expected,
                 metadata=metadata,
                 idempotency_key=idempotency_key,
+                fence=fence,
             )
         )
 
@@ -332,6 +353,7 @@ class StateMachinePersister:
         context: Mapping[str, Any] | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
+        fence: Fences = None,
     ) -> int:
         """Delete a state and return its version: a tombstone is appended, the history stays.
 
@@ -343,7 +365,7 @@ class StateMachinePersister:
         """
         metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
         core = self._core
-        return drive(core.delete(core.resolve(target, id), expected=expected, metadata=metadata))
+        return drive(core.delete(core.resolve(target, id), expected=expected, metadata=metadata, fence=fence))
 
     @overload
     def load(

@@ -44,7 +44,7 @@ class Upkeep(Scope):
         """Keep the current state as a snapshot; its version."""
         fold = self.fold_of(state_id)
         for attempt in range(1, ATTEMPTS + 1):
-            known = await self.appender.current(state_id)
+            known = await self.appender.planner.current(state_id)
             if known is None:
                 raise StateNotFoundError(governor=self.governor, state_id=state_id)
             head, state, _ = await self.reader.state_of(known, fold)
@@ -110,7 +110,7 @@ class Upkeep(Scope):
                 return
         except CorruptionError:
             pass
-        await self.appender.mend(state_id)
+        await self.appender.planner.mend(state_id)
 
     async def _agrees(self, tip: Tip, fold: Fold, state: Any) -> bool:
         document = (await self.store.get([tip.key])).documents.get(tip.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -25,12 +26,15 @@ from eventstate.errors import (
     InvalidInputError,
     StateNotFoundError,
 )
-from eventstate.log.appending import Appended, Change, Receipt, checked_key
+from eventstate.log.appending import Appended, Receipt
+from eventstate.log.commands import checked_key
+from eventstate.log.planning import Change
 from eventstate.machines.events import Event
 from eventstate.machines.loading import Loading
 from eventstate.machines.shapes import Shape
 from eventstate.machines.states import StateSnapshot
 from eventstate.machines.together import AppendTo
+from eventstate.transactions.fencing import Fences, fences_of
 
 
 class Writing(Loading):
@@ -44,6 +48,7 @@ class Writing(Loading):
         expected: int | StateSnapshot[Any] | AnyVersion,
         metadata: ChangeMetadata,
         idempotency_key: str | None,
+        fence: Fences,
         reopen: bool,
     ) -> StateSnapshot[Any]:
         encoded = self._new_events(state_id, events)
@@ -51,10 +56,10 @@ class Writing(Loading):
         fingerprint = b""
         if idempotency_key is not None:
             fingerprint = self._fingerprint("append", state_id, [_shown(event) for event in encoded])
-        return (await self.append_changes([change], idempotency_key, fingerprint))[0]
+        return (await self.append_changes([change], idempotency_key, fingerprint, fence))[0]
 
     async def append_together(
-        self, appends: Sequence[AppendTo], *, metadata: ChangeMetadata, idempotency_key: str | None
+        self, appends: Sequence[AppendTo], *, metadata: ChangeMetadata, idempotency_key: str | None, fence: Fences
     ) -> list[StateSnapshot[Any]]:
         if not appends:
             raise InvalidInputError("append_together() without anything to append: pass AppendTo(...)")
@@ -69,14 +74,15 @@ class Writing(Loading):
                 shown.append([state_id, *(_shown(event) for event in self._new_events(state_id, events))])
         if len({change.id for change in changes}) != len(changes):
             raise InvalidInputError("two appends of one call name the same stream: put their events into one")
-        return await self.append_changes(changes, idempotency_key, self._fingerprint("append", "", shown))
+        return await self.append_changes(changes, idempotency_key, self._fingerprint("append", "", shown), fence)
 
     async def append_changes(
-        self, changes: Sequence[Change], idempotency_key: str | None, fingerprint: bytes
+        self, changes: Sequence[Change], idempotency_key: str | None, fingerprint: bytes, fence: Fences = None
     ) -> list[StateSnapshot[Any]]:
         """Append to several streams in one commit."""
         key = checked_key(idempotency_key)
-        receipt = await self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint)
+        fences = fences_of(fence, self.governor, self.store.epoch)
+        receipt = await self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint, fences=fences)
         return await self._results(receipt, changes)
 
     def change(
@@ -137,7 +143,18 @@ class Writing(Loading):
         *,
         metadata: ChangeMetadata,
         idempotency_key: str | None,
+        fence: Fences,
     ) -> StateSnapshot[Any]:
+        change = self.decided(state_id, decide, args, metadata)
+        fingerprint = b""
+        if idempotency_key is not None:
+            fingerprint = self.call_fingerprint("execute", state_id, decide, args)
+        return (await self.append_changes([change], idempotency_key, fingerprint, fence))[0]
+
+    def decided(
+        self, state_id: str, decide: Callable[..., Any], args: Sequence[object], metadata: ChangeMetadata
+    ) -> Change:
+        """The events that ``decide`` names for the state as it is when they are planned."""
         fold = self.fold_of(state_id)
 
         def decided(state: Any, _version: int) -> Sequence[NewEvent]:
@@ -148,12 +165,21 @@ class Writing(Loading):
             events = list(cast("Sequence[object]", produced)) if isinstance(produced, list | tuple) else [produced]
             return self._new_events(state_id, events) if events else ()
 
-        change = self._change(state_id, decided, ANY, metadata)
-        fingerprint = b""
-        if idempotency_key is not None:
-            name = getattr(decide, "__qualname__", type(decide).__qualname__)
-            fingerprint = self._fingerprint("execute", state_id, [name, *(_plain_argument(arg) for arg in args)])
-        return (await self.append_changes([change], idempotency_key, fingerprint))[0]
+        return self._change(state_id, decided, ANY, metadata)
+
+    def call_fingerprint(
+        self, command: str, state_id: str, function: Callable[..., Any], args: Sequence[object]
+    ) -> bytes:
+        """What tells a call of a function from others: its name and its arguments.
+
+        Raises:
+            InvalidInputError: an argument has no JSON form.
+        """
+        while isinstance(function, partial):  # what is bound beforehand tells calls apart as well
+            args = (*function.args, *sorted(function.keywords.items()), *args)
+            function = function.func
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        return self._fingerprint(command, state_id, [name, *(_plain_argument(arg) for arg in args)])
 
     async def record(
         self,
@@ -164,12 +190,33 @@ class Writing(Loading):
         expected: int | StateSnapshot[Any] | AnyVersion,
         metadata: ChangeMetadata,
         idempotency_key: str | None = None,
+        fence: Fences = None,
         must_exist: bool = False,
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Record a whole new state under an action: as a difference where that is shorter."""
+        text = self.fold_of(state_id).dump(data)
+        change = self.recorded(
+            state_id, action, text, expected=expected, metadata=metadata, must_exist=must_exist, reopen=reopen
+        )
+        fingerprint = b""
+        if idempotency_key is not None:
+            fingerprint = self._fingerprint("record", state_id, [action, text.decode()])
+        return (await self.append_changes([change], idempotency_key, fingerprint, fence))[0]
+
+    def recorded(
+        self,
+        state_id: str,
+        action: str,
+        text: bytes,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        must_exist: bool,
+        reopen: bool,
+    ) -> Change:
+        """The event that leads to a whole new state, given as JSON text."""
         fold = self.fold_of(state_id)
-        text = fold.dump(data)
         check_id("action", action)
         if action.startswith(RESERVED):
             raise InvalidInputError(f"action {action!r}: names beginning with {RESERVED!r} are reserved")
@@ -182,11 +229,7 @@ class Writing(Loading):
             delta = _delta(fold.dump(state), text)
             return (NewEvent(action, state=text) if delta is None else NewEvent(action, delta=delta),)
 
-        change = self._change(state_id, recorded, expected, metadata, reopen)
-        fingerprint = b""
-        if idempotency_key is not None:
-            fingerprint = self._fingerprint("record", state_id, [action, text.decode()])
-        return (await self.append_changes([change], idempotency_key, fingerprint))[0]
+        return self._change(state_id, recorded, expected, metadata, reopen)
 
     async def update(
         self,
@@ -197,6 +240,7 @@ class Writing(Loading):
         expected: int | StateSnapshot[Any] | AnyVersion,
         metadata: ChangeMetadata,
         idempotency_key: str | None,
+        fence: Fences,
     ) -> StateSnapshot[Any]:
         return await self.record(
             state_id,
@@ -205,6 +249,7 @@ class Writing(Loading):
             expected=expected,
             metadata=metadata,
             idempotency_key=idempotency_key,
+            fence=fence,
             must_exist=expected != 0,
         )
 
@@ -217,6 +262,7 @@ class Writing(Loading):
         expected: int | StateSnapshot[Any] | AnyVersion | None,
         metadata: ChangeMetadata,
         idempotency_key: str | None,
+        fence: Fences,
     ) -> StateSnapshot[Any]:
         if from_state is not None and from_state.id != to_state.id:
             raise InvalidInputError(
@@ -226,22 +272,34 @@ class Writing(Loading):
             expected = from_state if from_state is not None and from_state.version > 0 else 0
         state_id = check_id("state id", to_state.id)
         return await self.record(
-            state_id, action, to_state.data, expected=expected, metadata=metadata, idempotency_key=idempotency_key
+            state_id,
+            action,
+            to_state.data,
+            expected=expected,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            fence=fence,
         )
 
     async def delete(
-        self, state_id: str, *, expected: int | StateSnapshot[Any] | AnyVersion, metadata: ChangeMetadata
+        self, state_id: str, *, expected: int | StateSnapshot[Any] | AnyVersion, metadata: ChangeMetadata, fence: Fences
     ) -> int:
         """Append a tombstone; the version of the stream. Deleting again changes nothing."""
+        change = self.deleted(state_id, expected, metadata)
+        receipt = await self.appender.append([change], fences=fences_of(fence, self.governor, self.store.epoch))
+        return receipt.streams[0].tip.version
+
+    def deleted(
+        self, state_id: str, expected: int | StateSnapshot[Any] | AnyVersion, metadata: ChangeMetadata
+    ) -> Change:
+        """A tombstone."""
 
         def tombstone(_state: Any, version: int) -> Sequence[NewEvent]:
             if version == 0:
                 raise StateNotFoundError(governor=self.governor, state_id=state_id)
             return (NewEvent(DELETED),)
 
-        change = self._change(state_id, tombstone, expected, metadata, tolerate_deleted=True)
-        receipt = await self.appender.append([change])
-        return receipt.streams[0].tip.version
+        return self._change(state_id, tombstone, expected, metadata, tolerate_deleted=True)
 
     async def settle(self, token: str) -> bool:
         """Whether the commit of a token is applied; if not, it never will be."""

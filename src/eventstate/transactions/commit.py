@@ -22,6 +22,7 @@ from eventstate.core.planner import plan_head
 from eventstate.core.settlement import (
     ABORTED_OUTCOME,
     COMMITTED_OUTCOME,
+    PROOF_ASKED_MICROS,
     TokenRef,
     Verdict,
     Witness,
@@ -105,6 +106,8 @@ class Committer:
             TokenExpiredError: what would prove it is pruned.
             CorruptionError: the stream's head is corrupt or missing; loading or appending mends it.
         """
+        if not reference.stream and self._store.runtime.now() - reference.minted > PROOF_ASKED_MICROS:
+            raise TokenExpiredError(token=str(reference), detail="its outcome is kept for a week")
         started = self._store.runtime.monotonic()
         attempt = 0
         while True:

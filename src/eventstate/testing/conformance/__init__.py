@@ -22,19 +22,28 @@ from eventstate.testing.conformance.appends import AppendCases, RaceCases
 from eventstate.testing.conformance.commands import KeyCases
 from eventstate.testing.conformance.contention import ContentionCases
 from eventstate.testing.conformance.damage import DamageCases
+from eventstate.testing.conformance.deadlocks import DeadlockCases
 from eventstate.testing.conformance.documents import DocumentCases
 from eventstate.testing.conformance.feeding import ClockCases, FeedCases, LifecycleCases
 from eventstate.testing.conformance.killing import AbortCases, OutcomeCases
 from eventstate.testing.conformance.limits import LimitCases
+from eventstate.testing.conformance.lock_faults import LockDoubtCases
+from eventstate.testing.conformance.lock_fences import FenceCases
+from eventstate.testing.conformance.lock_queue import QueueCases
+from eventstate.testing.conformance.locking import LockingCases
 from eventstate.testing.conformance.rebuilding import HistoryCases, ListCases, RebuildCases
 from eventstate.testing.conformance.repeating import DeletionCases, IdempotencyCases
 from eventstate.testing.conformance.scanning import ScanCases
 from eventstate.testing.conformance.settlement import ExpiryCases, LateCopyCases, RefusedResendCases
 from eventstate.testing.conformance.suite import Suite
+from eventstate.testing.conformance.transacting import TransactionCases
+from eventstate.testing.conformance.watching import WatchingCases
 from eventstate.testing.conformance.worlds import AsyncioWorld, BlockingWorld, World
 
 
-class StoreConformance(DocumentCases, LimitCases, ScanCases, FeedCases, ClockCases, LifecycleCases, ContentionCases):
+class StoreConformance(
+    DocumentCases, LimitCases, ScanCases, FeedCases, ClockCases, LifecycleCases, ContentionCases, WatchingCases
+):
     """Every promise of the store port."""
 
 
@@ -48,12 +57,22 @@ class SettlementConformance(LateCopyCases, RefusedResendCases, AbortCases, Outco
     """What becomes of commits whose answer is missing."""
 
 
+class TransactionConformance(TransactionCases):
+    """What transactions promise, their records and effects included."""
+
+
+class LockingConformance(LockingCases, FenceCases, QueueCases, LockDoubtCases, DeadlockCases):
+    """What distributed locks promise, and what is written under them."""
+
+
 __all__ = [
     "AsyncioWorld",
     "BlockingWorld",
+    "LockingConformance",
     "PersisterConformance",
     "SettlementConformance",
     "StoreConformance",
     "Suite",
+    "TransactionConformance",
     "World",
 ]

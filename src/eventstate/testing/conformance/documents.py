@@ -266,6 +266,21 @@ class DocumentCases(Suite):
             await committed(store, Put(key, b"x", second))
 
     @case
+    async def test_a_document_of_any_kind_is_replaced(self) -> None:
+        store = self.open()
+        for kind in SHAPES:
+            key = key_of(kind)
+            first = await put(store, key, text="a")
+            second = await put(store, key, text="b")
+            third = await committed(store, Put(key, body("x", "c"), second.revisions[key]))
+            assert len({result.revisions[key] for result in (first, second, third)}) == 3
+            found = await read(store, key)
+            assert found is not None
+            assert (found.body, found.revision) == (body("x", "c"), third.revisions[key])
+        entries = [document.key for _, document in (await store.feed(0)).entries]
+        assert entries == [key_of(ENTRY)]
+
+    @case
     async def test_revisions_of_one_batch_belong_to_their_keys(self) -> None:
         store = self.open()
         keys = [key_of(kind) for kind in SHAPES]

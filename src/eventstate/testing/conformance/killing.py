@@ -15,7 +15,8 @@ from eventstate.errors import (
     StateNotFoundError,
     TransactionConflictError,
 )
-from eventstate.log.appending import Appender, Change
+from eventstate.log.appending import Appender
+from eventstate.log.planning import Change
 from eventstate.log.reading import StreamReader
 from eventstate.machines.together import AppendTo
 from eventstate.stores.base import Store

@@ -19,8 +19,9 @@ from eventstate.core.fold import Fold
 from eventstate.core.format import Tip, decode_snapshot, snapshot_key
 from eventstate.core.planner import Plan, plan_appends
 from eventstate.errors import CorruptionError
-from eventstate.log import appending
-from eventstate.log.appending import Appender, Change, Receipt
+from eventstate.log import appending, commands
+from eventstate.log.appending import Appender, Receipt
+from eventstate.log.planning import Change
 from eventstate.log.reading import Start, StateAt, StreamReader
 from eventstate.testing.conformance.appends import AppendCases
 from eventstate.testing.conformance.commands import KeyCases
@@ -78,7 +79,7 @@ def _key_apart() -> list[Patch]:
         receipt = await _append(self, changes, **options)
         if idempotency_key is not None:
             versions = {stream.tip.id: stream.tip.version for stream in receipt.streams}
-            record = {"fingerprint": appending._digest(fingerprint), "versions": versions}
+            record = {"fingerprint": commands.digest_of(fingerprint), "versions": versions}
             key = Key(COMMAND, self._owner, idempotency_key)
             put = Put(key, orjson.dumps(record), Require.ANY)
             await self._store.commit(Batch(self._store.runtime.unique(), (put,)))
@@ -88,7 +89,7 @@ def _key_apart() -> list[Patch]:
 
 
 def _any_arguments() -> list[Patch]:
-    return [(appending, "_digest", lambda _fingerprint: "")]  # pyright: ignore[reportUnknownLambdaType]
+    return [(commands, "digest_of", lambda _fingerprint: "")]  # pyright: ignore[reportUnknownLambdaType]
 
 
 def _parsed_chain() -> list[Patch]:

@@ -1,0 +1,1 @@
+"""Locks as callers, processes and restored files see them."""
