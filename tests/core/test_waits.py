@@ -226,3 +226,9 @@ def test_a_wait_is_read_as_it_was_written(wait: Wait) -> None:
 def test_what_is_no_wait_is_corrupt(body: bytes) -> None:
     with pytest.raises(CorruptionError):
         decode_wait(Document(Key("wait", G, "x"), body, "r", 0))
+
+
+def test_a_client_with_several_waits_is_in_one_circle_at_a_time() -> None:
+    waits = [stored(*item) for item in [("a", "r0", 0), ("b", "r1", 0), ("b", "r4", 0), ("c", "r0", 0)]]
+    found = find_deadlocks(waits, held(r0="b", r1="a", r4="c"), "g")
+    assert [sorted(deadlock.clients) for deadlock in found] == [["a", "b"]]

@@ -116,6 +116,8 @@ def find_deadlocks(waits: Iterable[StoredWait], holders: Mapping[str, Lease], go
     found: list[Deadlock] = []
     done: set[str] = set()
     for client in sorted(waiting):
+        if client in done:
+            continue
         circle = _circle(client, waiting, holders, done)
         if circle:
             done.update(stored.wait.client_id for stored in circle)
