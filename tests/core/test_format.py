@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -108,7 +107,7 @@ def test_snapshots(tip: Tip, state: Any) -> None:
     assert (snapshot.image, found) == (Image(None, 2, 3, "label"), state)
 
 
-TIP = replace(unborn("shop", "order-1"), version=3, last=3, digest=genesis("a", "b"), revision="r")
+TIP = unborn("shop", "order-1")._replace(version=3, last=3, digest=genesis("a", "b"), revision="r")
 
 
 def test_a_null_state_is_a_state_and_none_is_not() -> None:
@@ -123,7 +122,7 @@ def test_documents_are_refused_at_every_other_place() -> None:
     entry, digest = encode_entry(TIP, event, token="t", at=1, clock={}, metadata={})
     head = encode_head(TIP, Image(b"1", 1, 1), token="t", action="", metadata={})
     snapshot = encode_snapshot(TIP, Image(b"1", 1, 1), token="t")
-    others = [replace(TIP, id="order-2"), replace(TIP, owner="other")]
+    others = [TIP._replace(id="order-2"), TIP._replace(owner="other")]
     for tip in others:
         with pytest.raises(CorruptionError, match=tip.id):
             decode_head(document(tip.key, head))

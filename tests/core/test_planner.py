@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,7 +44,7 @@ def plan(tip: Tip, *events: NewEvent, state: bytes | None = b"1", policy: Snapsh
 
 def landed(tip: Tip) -> Tip:
     """The tip once the store has answered with a revision."""
-    return replace(tip, revision="rev")
+    return tip._replace(revision="rev")
 
 
 def by_kind(operations: Any, kind: str) -> list[Operation]:
@@ -83,7 +82,7 @@ def test_entry_head_and_tip_agree() -> None:
     entry = decode_entry(read(by_kind(made.batch.operations, ENTRY)[0]), tip.digest)
     head, state = decode_head(read(by_kind(made.batch.operations, HEAD)[0]))
     assert (entry.version, head.tip.version, head.tip.last) == (3, 3, 3)
-    assert head.tip == replace(made.tips[0], revision="rev")
+    assert head.tip == made.tips[0]._replace(revision="rev")
     assert head.tip.digest == entry.digest
     assert (head.action, state, head.token, entry.token) == ("y", 2, "tok", "tok")
     assert all(b'"tok"' in op.body for op in made.batch.operations if isinstance(op, Put))
@@ -98,7 +97,7 @@ def test_time_never_goes_back_in_a_stream(now: int, expected: int) -> None:
 def test_each_commit_ticks_the_clock_of_the_store_once() -> None:
     tip = landed(plan(NEW, X, X).tips[0])
     assert tip.clock == {"n": 1}
-    assert plan(replace(tip, clock={"n": 1, "other": 7})).tips[0].clock == {"n": 2, "other": 7}
+    assert plan(tip._replace(clock={"n": 1, "other": 7})).tips[0].clock == {"n": 2, "other": 7}
 
 
 def test_a_large_state_is_left_out_of_the_head() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,7 +90,7 @@ def prune(world: World, before: int) -> None:
     assert document is not None
     assert entry is not None
     head, state = decode_head(document)
-    tip = replace(head.tip, base=Base(before, stored_digest(entry.body)))
+    tip = head.tip._replace(base=Base(before, stored_digest(entry.body)))
     image = Image(str(state).encode(), 0, 1)
     world.write(document.key, encode_head(tip, image, token="pruned", action=head.action, metadata={}))
     for version in range(1, before + 1):

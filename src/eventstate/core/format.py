@@ -6,7 +6,6 @@ Values that a user handed in travel through here as JSON text that was made once
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -83,8 +82,10 @@ class Base(NamedTuple):
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tip:
+NO_CLOCK: Final[Mapping[str, int]] = {}
+
+
+class Tip(NamedTuple):
     """What an appender must know of a stream: where its next entry goes."""
 
     owner: str
@@ -93,7 +94,7 @@ class Tip:
     version: int
     digest: bytes
     at: int = 0
-    clock: Mapping[str, int] = field(default_factory=dict[str, int])
+    clock: Mapping[str, int] = NO_CLOCK
     incarnation: int = 1
     deleted: bool = False
     base: Base | None = None

@@ -9,7 +9,6 @@ absence is only a second guard.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from eventstate.core.documents import Batch, Check, Delete, Operation, Put, Require
@@ -49,10 +48,14 @@ class Append(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A batch, and the tips that hold once it is committed (their revisions come with the answer)."""
+    """A batch, and the tips that hold once it is committed (their revisions come with the answer).
+
+    ``heads`` are the bodies of the heads of its appends, in the same order.
+    """
 
     batch: Batch
     tips: tuple[Tip, ...]
+    heads: tuple[bytes, ...] = ()
 
 
 def plan_appends(
@@ -66,14 +69,15 @@ def plan_appends(
         DocumentTooLargeError: a state could never be kept as a snapshot.
     """
     operations: list[Operation] = []
-    tips = [_plan_one(append, operations, token, now, node) for append in appends]
-    if len({tip.id for tip in tips}) != len(tips):
+    heads: list[bytes] = []
+    tips = [_plan_one(append, operations, heads, token, now, node) for append in appends]
+    if len(tips) > 1 and len({tip.id for tip in tips}) != len(tips):
         raise InvalidInputError("two appends of one call name the same stream: put their events into one")
     operations.extend(extra)
-    return Plan(Batch(token, tuple(operations)), tuple(tips))
+    return Plan(Batch(token, tuple(operations)), tuple(tips), tuple(heads))
 
 
-def _plan_one(append: Append, operations: list[Operation], token: str, now: int, node: str) -> Tip:
+def _plan_one(append: Append, operations: list[Operation], heads: list[bytes], token: str, now: int, node: str) -> Tip:
     tip = append.tip
     if not append.events:
         raise InvalidInputError(f"no events to append to {tip.id!r}: pass at least one")
@@ -82,8 +86,7 @@ def _plan_one(append: Append, operations: list[Operation], token: str, now: int,
     clock = {**tip.clock, node: tip.clock.get(node, 0) + 1}
     body, digest = encode_entry(tip, events, token=token, at=at, clock=clock, metadata=append.metadata)
     version = tip.version + len(events)
-    after = replace(
-        tip,
+    after = tip._replace(
         revision=None,
         version=version,
         digest=digest,
@@ -105,6 +108,7 @@ def _plan_one(append: Append, operations: list[Operation], token: str, now: int,
     image = None if after.deleted else image
     head = encode_head(after, image, token=token, action=events[-1].type, metadata=last_metadata(append))
     operations.append(Put(tip.key, head, Require.ABSENT if tip.revision is None else tip.revision))
+    heads.append(head)
     return after
 
 
@@ -127,7 +131,7 @@ def _with_snapshot(tip: Tip, image: Image, policy: SnapshotPolicy, operations: l
     body = encode_snapshot(tip, image, token=token)
     operations.append(Put(snapshot_key(tip.owner, tip.id, tip.version), body, Require.ANY))
     operations.extend(Delete(snapshot_key(tip.owner, tip.id, version), Require.ANY) for version in dropped)
-    return replace(tip, snapshots=kept)
+    return tip._replace(snapshots=kept)
 
 
 def plan_snapshot(
@@ -144,7 +148,7 @@ def plan_snapshot(
     operations.append(
         Put(tip.key, encode_head(after, kept, token=token, action=action, metadata=metadata), tip.revision)
     )
-    return Plan(Batch(token, tuple(operations)), (replace(after, revision=None),))
+    return Plan(Batch(token, tuple(operations)), (after._replace(revision=None),))
 
 
 def plan_head(tip: Tip, image: Image | None, action: str, metadata: Mapping[str, Any], *, token: str) -> Plan:
@@ -156,4 +160,4 @@ def plan_head(tip: Tip, image: Image | None, action: str, metadata: Mapping[str,
         image = image._replace(state=None)
     body = encode_head(tip, image, token=token, action=action, metadata=metadata)
     when = Require.ABSENT if tip.revision is None else tip.revision
-    return Plan(Batch(token, (Put(tip.key, body, when),)), (replace(tip, revision=None),))
+    return Plan(Batch(token, (Put(tip.key, body, when),)), (tip._replace(revision=None),))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
 
 from eventstate.core.backoff import full_jitter
-from eventstate.core.documents import Committed, Document, Operation, Put, Refused
+from eventstate.core.documents import Committed, Document, Operation, Refused
 from eventstate.core.expected import ANY
 from eventstate.core.format import Image, Tip
 from eventstate.core.leases import Fence
@@ -202,22 +201,26 @@ class Appender:
     async def _current(self, change: Change, known: Known | None) -> Current:
         if known is None:
             known = await self._planner.current(change.id)
+        elif change.carries_state and known.tip is not None:
+            return Current(known.tip, None, None, known, False)
         current = await self._planner.opened(change.id, change.fold, known)
         if current.rebuilt and current.known is not None:
             self.remember(change.id, Known(current.known.document, change.fold.dump(current.state)))
         return current
 
     def _receipt(self, changes: Sequence[Change], planned: Sequence[Planned], plan: Plan, result: Committed) -> Receipt:
-        bodies = {op.key: op.body for op in plan.batch.operations if isinstance(op, Put)}
         streams: list[Appended] = []
-        for item, planned_tip in zip(planned, plan.tips, strict=True):
-            revision = result.revisions.get(planned_tip.key)
-            tip = replace(planned_tip, revision=revision)
+        for item, planned_tip, head in zip(planned, plan.tips, plan.heads, strict=True):
+            key = planned_tip.key
+            revision = result.revisions.get(key)
+            tip = planned_tip._replace(revision=revision)
             image = item.append.image
-            known = Known(Document(tip.key, bodies[tip.key], revision or "", result.at), _kept_apart(image))
+            document = Document(key, head, revision or "", result.at)
             if revision is None:  # settled by its entry while the head had already moved on
+                known = Known(document, _kept_apart(image))
                 self.forget(tip.id)
             else:
+                known = Known(document, _kept_apart(image), tip)
                 self.remember(tip.id, known)
             action = item.append.events[-1].type
             state = item.state if image else None
@@ -243,6 +246,8 @@ class Appender:
 
 
 def _version_of(known: Known) -> int:
+    if known.tip is not None:
+        return known.tip.version
     return orjson.loads(known.document.body)["n"]
 
 

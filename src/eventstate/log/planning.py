@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -19,9 +18,10 @@ from eventstate.log.reading import Known, StreamReader
 from eventstate.stores.base import Store
 from eventstate.transactions.commit import Committer
 
+NO_METADATA: Final[Mapping[str, Any]] = {}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+
+class Change(NamedTuple):
     """Events that a caller wants in one stream.
 
     Attributes:
@@ -30,16 +30,18 @@ class Change:
         seen: what the caller loaded, to begin from without reading.
         metadata: stored form, shared by the events.
         reopen: begin a new incarnation if the stream is deleted.
+        carries_state: each event brings the whole state after it, so that the state before is not needed.
     """
 
     id: str
     fold: Fold
     events: Callable[[Any, int], Sequence[NewEvent]]
     expected: int | AnyVersion
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Mapping[str, Any] = NO_METADATA
     seen: Known | None = None
     reopen: bool = False
     tolerate_deleted: bool = False
+    carries_state: bool = False
 
 
 class Planned(NamedTuple):
@@ -102,6 +104,9 @@ class StreamPlanner:
         None and the state before for a deletion.
         """
         fold = change.fold
+        state_text = events[-1].state
+        if change.carries_state and state_text is not None:
+            return Image(state_text, fold.version, fold.schema), orjson.loads(state_text)
         after = self._folded(change, version, state, events)
         if events[-1].type == DELETED:
             return None, after

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from eventstate.core.chain import genesis, stored_digest
@@ -46,6 +45,8 @@ class Known(NamedTuple):
 
     document: Document
     state: bytes | None = None
+    tip: Tip | None = None
+    """What the document says of the tip, where it has been decoded and checked before."""
 
 
 class Start(NamedTuple):
@@ -235,7 +236,7 @@ async def rebuild_tip(
     reader: StreamReader, owner: str, id: str, current: Document | None, snapshots: dict[int, bytes], first_entry: int
 ) -> Repaired:
     """Walk the entries from their beginning (or from the snapshot a pruned stream begins at) to the tip."""
-    tip = replace(unborn(owner, id), revision=current.revision if current else None)
+    tip = unborn(owner, id)._replace(revision=current.revision if current else None)
     try:
         entries, more = await reader.page(id, Start(None, 0, tip.digest))
     except CorruptionError:
@@ -243,15 +244,14 @@ async def rebuild_tip(
         if not bases:
             raise
         base = Base(bases[-1], snapshots[bases[-1]])
-        tip = replace(tip, version=base.version, digest=base.digest, base=base)
+        tip = tip._replace(version=base.version, digest=base.digest, base=base)
         entries, more = await reader.page(id, Start(None, base.version, base.digest))
     last: Entry | None = None
     while entries:
         for entry in entries:
             last = entry
             incarnation = tip.incarnation + sum(1 for event in entry.events if event["type"] == REOPENED)
-            tip = replace(
-                tip,
+            tip = tip._replace(
                 version=entry.version,
                 last=entry.version,
                 digest=entry.digest,
@@ -263,7 +263,7 @@ async def rebuild_tip(
         if not more:
             break
         entries, more = await reader.page(id, Start(None, tip.version, tip.digest))
-    tip = replace(tip, snapshots=tuple(n for n in sorted(snapshots) if n <= tip.version))
+    tip = tip._replace(snapshots=tuple(n for n in sorted(snapshots) if n <= tip.version))
     event = last.each()[-1] if last else None
     return Repaired(tip, event.type if event else "", event.metadata if event else {})
 

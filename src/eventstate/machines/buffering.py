@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -78,7 +78,7 @@ class StreamBuffer:
         work = await self._open(change.id)
         if work.events and work.deleted and not change.tolerate_deleted:
             raise InvalidInputError(f"{change.id!r} was deleted in this transaction: begin anew in another one")
-        tip = replace(work.tip, version=work.version, deleted=work.deleted)
+        tip = work.tip._replace(version=work.version, deleted=work.deleted)
         current = Current(tip, None if work.deleted else self._state(change.id, work), None, None, False)
         planned = self._core.appender.planner.plan(change, current)
         if planned is not None:

@@ -189,4 +189,7 @@ def _changes(rows: Sequence[Row]) -> list[Change]:
 
 
 def _change(state_id: str, events: Sequence[NewEvent]) -> Change:
-    return Change(id=state_id, fold=PLAIN, events=lambda _state, _version: events, expected=ANY)
+    def given(_state: Any, _version: int) -> Sequence[NewEvent]:
+        return events
+
+    return Change(id=state_id, fold=PLAIN, events=given, expected=ANY, carries_state=True)

@@ -116,7 +116,7 @@ class Scope:
             version=tip.version,
             timestamp=utc_of(tip.at),
             metadata=metadata_from_plain(metadata, max(before, 0)),
-            causality=VectorClock(tip.clock),
+            causality=VectorClock.stored(tip.clock),
             action=action,
             recovered=recovered,
             position=position,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from eventstate.core.backoff import full_jitter
@@ -198,7 +197,7 @@ class Upkeep(Scope):
 
 
 def _without_snapshots(tip: Tip) -> Tip:
-    return replace(tip, snapshots=(tip.base.version,) if tip.base else ())
+    return tip._replace(snapshots=(tip.base.version,) if tip.base else ())
 
 
 def _lost(id: str, error: Exception) -> RecoveredState:

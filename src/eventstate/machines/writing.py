@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import orjson
 from eventstate.core.codec import encode
 from eventstate.core.delta import diff
 from eventstate.core.expected import ANY, AnyVersion, check_expected
+from eventstate.core.fold import PLAIN
 from eventstate.core.format import (
     DELETED,
     NO_STATE,
@@ -18,7 +19,7 @@ from eventstate.core.format import (
     NewEvent,
 )
 from eventstate.core.ids import check_id, machine_of
-from eventstate.core.metadata import ChangeMetadata, metadata_to_plain
+from eventstate.core.metadata import NO_METADATA, ChangeMetadata, metadata_to_plain
 from eventstate.core.settlement import TokenRef
 from eventstate.errors import (
     ConfigurationError,
@@ -52,7 +53,7 @@ class Writing(Loading):
         reopen: bool,
     ) -> StateSnapshot[Any]:
         encoded = self._new_events(state_id, events)
-        change = self._change(state_id, lambda _state, _version: encoded, expected, metadata, reopen)
+        change = self._encoded(state_id, encoded, expected, metadata, reopen)
         fingerprint = b""
         if idempotency_key is not None:
             fingerprint = self._fingerprint("append", state_id, [_shown(event) for event in encoded])
@@ -95,8 +96,20 @@ class Writing(Loading):
         reopen: bool = False,
     ) -> Change:
         """Events for one stream, encoded now: what the caller changes later has no effect."""
-        encoded = self._new_events(state_id, events)
-        return self._change(state_id, lambda _state, _version: encoded, expected, metadata, reopen)
+        return self._encoded(state_id, self._new_events(state_id, events), expected, metadata, reopen)
+
+    def _encoded(
+        self,
+        state_id: str,
+        events: Sequence[NewEvent],
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: ChangeMetadata,
+        reopen: bool,
+    ) -> Change:
+        carries_state = self.fold_of(state_id) is PLAIN and all(event.state is not None for event in events)
+        return self._change(
+            state_id, lambda _state, _version: events, expected, metadata, reopen, carries_state=carries_state
+        )
 
     def _change(
         self,
@@ -106,6 +119,7 @@ class Writing(Loading):
         metadata: ChangeMetadata,
         reopen: bool = False,
         tolerate_deleted: bool = False,
+        carries_state: bool = False,
     ) -> Change:
         seen = None
         if isinstance(expected, StateSnapshot):
@@ -123,10 +137,11 @@ class Writing(Loading):
             fold=self.fold_of(state_id),
             events=events,
             expected=version,
-            metadata=orjson.loads(encode(metadata_to_plain(metadata), "$.metadata")),
+            metadata=_stored(metadata),
             seen=seen,
             reopen=reopen,
             tolerate_deleted=tolerate_deleted,
+            carries_state=carries_state,
         )
 
     def _new_events(self, state_id: str, events: Sequence[object]) -> list[NewEvent]:
@@ -328,6 +343,11 @@ def _delta(before: bytes, after: bytes) -> bytes | None:
     except TypeError:  # a difference nests deeper than what it is of, too deep here
         return None
     return delta if len(delta) < len(after) else None
+
+
+def _stored(metadata: ChangeMetadata) -> Mapping[str, Any]:
+    """Metadata as they will be read back."""
+    return {} if metadata is NO_METADATA else orjson.loads(encode(metadata_to_plain(metadata), "$.metadata"))
 
 
 def _plain_event(event: object) -> NewEvent:

@@ -106,10 +106,10 @@ def test_an_interrupt_in_the_leader_reaches_it_alone(
             raise KeyboardInterrupt
 
     def interrupting(original: Any, *, after: bool = False) -> Any:
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
             if not after:
                 once()
-            result = original(*args)
+            result = original(*args, **options)
             once()
             return result
 

@@ -129,7 +129,7 @@ class Engine:
                 self._roll_back(self._writer)
             raise
 
-    def _commit_together(self, group: Sequence[Member]) -> None:
+    def _commit_together(self, group: Sequence[Member], *, careful: bool = False) -> None:
         try:
             writer = self._begin()
         except EventStateError as error:
@@ -139,7 +139,14 @@ class Engine:
         writing = Writing(writer, self.known, self.clock.now)
         results: list[Committed | Refused] = []
         try:
-            results.extend(writing.apply(member.batch) for member in group)
+            results.extend(writing.apply(member.batch, careful=careful) for member in group)
+        except apsw.ConstraintError as error:
+            self._roll_back(writer)
+            if careful:
+                self._retry_alone(group, error)
+            else:  # somebody's entry is there though the head does not tell: every precondition is read then
+                self._commit_together(group, careful=True)
+            return
         except (apsw.Error, OverflowError, TypeError, ValueError) as error:
             self._roll_back(writer)
             self._retry_alone(group, error)

@@ -38,8 +38,19 @@ class Writing:
         self.fresh: StreamNumbers = {}
         self._now = now
 
-    def apply(self, batch: Batch) -> Committed | Refused:
-        """Judge every precondition before the first write, then write all or nothing."""
+    def apply(self, batch: Batch, *, careful: bool = False) -> Committed | Refused:
+        """Judge every precondition before the first write, then write all or nothing.
+
+        Raises:
+            apsw.ConstraintError: an append without snapshots met what its head did not tell of; ``careful`` names it.
+        """
+        operations = batch.operations
+        if len(operations) == 2 and not careful:
+            entry, head = operations
+            if isinstance(entry, Put) and isinstance(head, Put) and entry.key.kind == ENTRY and head.key.kind == HEAD:
+                result = self._append(entry, head, batch.token)
+                if result is not None:
+                    return result
         refused = [op.key for op in batch.operations if op.when is not Require.ANY and not self._holds(op.key, op.when)]
         if refused:
             return Refused(frozenset(refused))
@@ -62,6 +73,31 @@ class Writing:
             elif isinstance(operation, Delete):
                 self._delete(operation.key)
         return Committed(revisions, at, position)
+
+    def _append(self, entry: Put, head: Put, token: str) -> Committed | None:
+        """The usual append in two statements: the head's says by its count whether it was as expected.
+
+        None, with nothing written, where it was not, or where this is no usual append. That the entry is absent follows
+        from the head; where it is not, the index refuses it.
+        """
+        if entry.when is not Require.ABSENT or isinstance(head.when, Require) or entry.key[1:3] != head.key[1:3]:
+            return None
+        number = self._known.get((head.key.owner, head.key.id))
+        if number is None:
+            return None
+        at = self._now()
+        self._run(
+            "UPDATE heads SET revision = ?, written_at = ?, body = ? WHERE stream = ? AND revision = ?",
+            (token, at, head.body, number, head.when),
+        )
+        if not self._connection.changes():
+            return None
+        self._run(
+            "INSERT INTO entries (stream, version, written_at, body) VALUES (?, ?, ?, ?)",
+            (number, entry.key.n, at, entry.body),
+        )
+        position = self._connection.last_insert_rowid()
+        return Committed({entry.key: str(position), head.key: token}, at, position)
 
     def _holds(self, key: Key, when: Require | str) -> bool:
         return holds(when, self._revision(key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from eventstate.core.chain import genesis, seal, unseal
@@ -228,7 +227,7 @@ class DamageCases(PersisterSuite):
         forged = snapshot.image._replace(state=b'{"total":0,"marks":[]}')
         tip = unborn(GOVERNOR, "tally-1")
         for digest in (genesis(GOVERNOR, "tally-1"), genesis(GOVERNOR, "tally-2")):
-            there = dataclasses.replace(tip, version=version, digest=digest)
+            there = tip._replace(version=version, digest=digest)
             body = encode_snapshot(there, forged, token=unique())
             await replace(store, key, body)
             await self._right_at_every_version(self.persister(store), events)

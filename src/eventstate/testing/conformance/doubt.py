@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -73,7 +72,7 @@ async def prune(store: Store, id: str, version: int) -> None:
     head, plain = decode_head(document)
     digest = stored_digest((await stored(store, entry_key(id, version))).body)
     image = head.image and Image(orjson.dumps(plain), head.image.fold, head.image.schema, head.image.label)
-    tip = replace(head.tip, base=Base(version, digest))
+    tip = head.tip._replace(base=Base(version, digest))
     new = encode_head(tip, image, token=unique(), action=head.action, metadata=head.metadata)
     await committed(store, Put(document.key, new, document.revision))
     for number in range(1, version + 1):

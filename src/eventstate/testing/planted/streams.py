@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -56,7 +55,7 @@ def _one_stream_at_a_time() -> list[Patch]:
 
 def _tombstone_ignored() -> list[Patch]:
     async def append(self: Appender, changes: Sequence[Change], **options: Any) -> Receipt:
-        return await _append(self, [replace(c, reopen=not c.tolerate_deleted) for c in changes], **options)
+        return await _append(self, [c._replace(reopen=not c.tolerate_deleted) for c in changes], **options)
 
     return [(Appender, "append", append)]
 
