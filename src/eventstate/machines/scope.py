@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from eventstate.core.causality import VectorClock
+from eventstate.core.causality import stored_clock
 from eventstate.core.documents import Document, Key
 from eventstate.core.fold import PLAIN, Fold
 from eventstate.core.format import (
@@ -116,7 +116,7 @@ class Scope:
             version=tip.version,
             timestamp=utc_of(tip.at),
             metadata=metadata_from_plain(metadata, max(before, 0)),
-            causality=VectorClock.stored(tip.clock),
+            causality=stored_clock(tip.clock),
             action=action,
             recovered=recovered,
             position=position,
