@@ -18,6 +18,19 @@ HEAVY = [
     "requests", "urllib.request", "multiprocessing",
 ]  # fmt: skip
 
+START_UP = [
+    "dataclasses", "inspect", "datetime", "json", "uuid", "hashlib", "threading", "random", "base64", "tempfile",
+    "logging", "pathlib", "urllib.parse", "ctypes", "concurrent.futures", "orjson",
+]  # fmt: skip
+"""What a program that only imports the package does not pay for: the first name it uses brings in what that needs."""
+
+UNUSED = [
+    "asyncio", "concurrent.futures", "pydantic", "pydantic_core", "tenacity", "google", "sqlite3", "random", "base64",
+    "tempfile", "eventstate.machines.async_persister", "eventstate.machines.transaction", "eventstate.core.retrying",
+    "eventstate.transactions.locks", "eventstate.runtime.aio", "eventstate.stores.memory",
+]  # fmt: skip
+"""What a sync session on SQLite with one machine of plain data has no use for."""
+
 FRESH = """
 import json, sys
 before = set(sys.modules)
@@ -30,6 +43,38 @@ if "pydantic" in sys.modules:
     models = [cls.__module__ for cls in BaseModel.__subclasses__() if cls.__module__.startswith("eventstate")]
 print(json.dumps({"loaded": loaded, "models": models}))
 """
+
+
+BARE = """
+import json, sys
+before = set(sys.modules)
+import eventstate
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+SESSION = """
+import dataclasses, json, sys
+from eventstate import Machine, StateMachinePersister, open_store
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    total: int
+
+def evolve(order: dict, event: Placed) -> dict:
+    return {"total": event.total}
+
+orders = Machine("order", {"total": 0}, evolve)
+with open_store("sqlite:///PATH/x.db") as store:
+    shop = StateMachinePersister(store, machines=[orders])
+    shop.append(orders, "42", Placed(7), expected=0)
+    assert shop.load(orders, "42").data == {"total": 7}
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def among(loaded: list[str], names: list[str]) -> list[str]:
+    """Those of the names that were loaded, themselves or something in them."""
+    return [name for name in names if any(one == name or one.startswith(name + ".") for one in loaded)]
 
 
 def fresh(code: str) -> Any:
@@ -46,7 +91,7 @@ def imported() -> dict[str, list[str]]:
 
 def test_importing_loads_nothing_heavy(imported: dict[str, list[str]]) -> None:
     loaded = imported["loaded"]
-    assert [name for name in HEAVY if any(one == name or one.startswith(name + ".") for one in loaded)] == []
+    assert among(loaded, HEAVY) == []
     assert imported["models"] == []
 
 
@@ -55,14 +100,26 @@ def test_the_check_for_heavy_imports_can_fail() -> None:
     assert "asyncio" in loaded
 
 
-def test_a_sync_store_loads_no_asyncio(tmp_path: Any) -> None:
-    code = (
-        "import json, sys, eventstate as e\n"
-        f"with e.open_store('sqlite:///{tmp_path}/x.db') as store:\n"
-        "    e.StateMachinePersister(store).save_state('doc', 1, expected=0)\n"
-        "print(json.dumps([name for name in ('asyncio', 'pydantic', 'google', 'tenacity') if name in sys.modules]))"
-    )
-    assert fresh(code) == []
+def test_a_bare_import_loads_what_errors_need() -> None:
+    loaded = fresh(BARE)
+    assert among(loaded, [*HEAVY, *START_UP]) == []
+    assert [name for name in loaded if name.startswith("eventstate")] == ["eventstate", "eventstate.errors"]
+
+
+def test_a_sync_session_loads_only_what_it_uses(tmp_path: Any) -> None:
+    assert among(fresh(SESSION.replace("PATH", str(tmp_path))), UNUSED) == []
+
+
+def test_the_check_for_unused_imports_can_fail(tmp_path: Any) -> None:
+    code = SESSION.replace("PATH", str(tmp_path)).replace("import dataclasses,", "import asyncio, dataclasses,")
+    assert "asyncio" in among(fresh(code), UNUSED)
+
+
+def test_a_name_that_does_not_exist_is_told_as_by_any_module() -> None:
+    with pytest.raises(AttributeError, match="'eventstate' has no attribute 'Machin'"):
+        eventstate.__getattr__("Machin")
+    with pytest.raises(ImportError):
+        exec("from eventstate import Machin")
 
 
 def test_all_names_what_is_public() -> None:

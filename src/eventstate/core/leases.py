@@ -9,11 +9,10 @@ Every step that gives the lock to somebody or takes it away replaces the counter
 two such steps one is refused.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
@@ -39,7 +38,7 @@ from eventstate.errors import CorruptionError, InvalidInputError
 FENCES_PER_EPOCH: Final = 10**9
 """A fence's number is epoch * this + count, so that it grows over a restored backup too."""
 
-_TOKEN: Final = re.compile(r"([1-9][0-9]{0,2})-(0|[1-9][0-9]{0,8})", re.ASCII)
+_EPOCH_AND_COUNT: Final = r"([1-9][0-9]{0,2})-(0|[1-9][0-9]{0,8})"
 
 HANDOVER_MICROS: Final = 2_000_000
 """How long a released lock is kept for the one who waited longest; after that anybody may have it."""
@@ -85,7 +84,7 @@ def fence_of(governor: str, resource: str, token: object) -> Fence:
     Raises:
         InvalidInputError: not a lock token.
     """
-    found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+    found = re.fullmatch(_EPOCH_AND_COUNT, token, re.ASCII) if isinstance(token, str) else None
     if found is None:
         raise InvalidInputError(f"{token!r} is no lock token: pass the lock, or its lock_token such as '1-7'")
     epoch, count = found.groups()
@@ -117,8 +116,7 @@ class Lease(NamedTuple):
     renewals: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockState:
+class LockState(NamedTuple):
     """A lock as it was read. The documents were read one by one; the counter's revision guards what follows."""
 
     resource: str

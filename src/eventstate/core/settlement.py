@@ -14,16 +14,15 @@ Every rule here exists because the shorter one loses an event or writes it twice
 4. A batch without an entry writes an outcome document; creating that as aborted kills the batch.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 import enum
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import orjson
 
 from eventstate.core.documents import ENTRY, HEAD, OUTCOME, Batch, Key, Precondition, Put, Require
+from eventstate.core.urlsafe import urlsafe_bytes, urlsafe_text
 from eventstate.errors import InvalidInputError
 
 COMMITTED_OUTCOME: Final = "committed"
@@ -48,8 +47,7 @@ class Verdict(enum.Enum):
     """It may still land: kill it before calling it refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
+class Witness(NamedTuple):
     """Where to look for the fate of a batch with an entry: its first stream."""
 
     owner: str
@@ -96,8 +94,7 @@ def outcome_key(owner: str, token: str) -> Key:
     return Key(OUTCOME, owner, token)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRef:
+class TokenRef(NamedTuple):
     """A commit token as callers see it: the batch's id, and where its entry would be."""
 
     id: str
@@ -108,10 +105,10 @@ class TokenRef:
 
     def __str__(self) -> str:
         parts = [self.id, self.owner, self.stream, self.version, self.minted]
-        return _PREFIX + urlsafe_b64encode(orjson.dumps(parts)).decode("ascii")
+        return _PREFIX + urlsafe_text(orjson.dumps(parts))
 
     @classmethod
-    def parse(cls, text: str) -> TokenRef:
+    def parse(cls, text: str) -> Self:
         """Read a token back from its text.
 
         Raises:
@@ -120,7 +117,7 @@ class TokenRef:
         try:
             if not text.startswith(_PREFIX):
                 raise ValueError(text)
-            token, owner, stream, version, minted = orjson.loads(urlsafe_b64decode(text[len(_PREFIX) :]))
+            token, owner, stream, version, minted = orjson.loads(urlsafe_bytes(text[len(_PREFIX) :]))
             return cls(id=str(token), owner=str(owner), stream=str(stream), version=int(version), minted=int(minted))
         except (AttributeError, TypeError, ValueError):
             raise InvalidInputError(f"{text!r} is no commit token: pass the token of a CommitUnknownError") from None

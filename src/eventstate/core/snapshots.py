@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from eventstate.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotPolicy:
     """A snapshot each time the version passes a multiple of ``every``; the newest ``keep`` remain.
 
     ``every=0`` takes none by itself.
     """
 
-    every: int = 100
-    keep: int = 5
+    __slots__ = ("every", "keep")
 
-    def __post_init__(self) -> None:
-        if self.every < 0:
-            raise ConfigurationError(f"snapshot_every={self.every}: use 0 for none, or a number of events")
-        if self.keep < 1:
-            raise ConfigurationError(f"keep_snapshots={self.keep}: at least 1 must remain")
+    def __init__(self, *, every: int = 100, keep: int = 5) -> None:
+        if every < 0:
+            raise ConfigurationError(f"snapshot_every={every}: use 0 for none, or a number of events")
+        if keep < 1:
+            raise ConfigurationError(f"keep_snapshots={keep}: at least 1 must remain")
+        self.every = every
+        self.keep = keep
 
     def due(self, before: int, after: int) -> bool:
         """Whether an append from version ``before`` to ``after`` passes a multiple."""

@@ -4,7 +4,7 @@ Each waiting client has one document. Its key begins with a digest of the resour
 the waits for one resource are a key range, the longest first.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import time
-from base64 import urlsafe_b64encode
+
+from eventstate.core.urlsafe import urlsafe_text
 
 
 def unique() -> str:
@@ -14,7 +14,12 @@ def unique() -> str:
     The system's generator is asked each time, so a forked child never repeats its parent's ids.
     """
     raw = int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10)
-    return urlsafe_b64encode(raw)[:22].decode("ascii")
+    return urlsafe_text(raw)[:22]
+
+
+def chance() -> float:
+    """A number in [0, 1), from the system's generator too: a forked child does not wait in step with its parent."""
+    return (int.from_bytes(os.urandom(7), "big") >> 3) / 2**53
 
 
 class SystemClock:
@@ -27,7 +32,7 @@ class SystemClock:
         return time.monotonic()
 
     def random(self) -> float:
-        return random.random()
+        return chance()
 
     def unique(self) -> str:
         return unique()

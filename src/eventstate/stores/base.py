@@ -3,11 +3,10 @@
 The contract below is tested by `eventstate.testing.conformance` against every backend.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from eventstate.core.documents import Batch, CommitResult, FeedPage, Fetched, Key, Page
 from eventstate.runtime.base import Runtime
@@ -20,8 +19,7 @@ MAX_BATCH_OPERATIONS = 500
 PAGE_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What this backend promises beyond, or less than, the port.
 
     Attributes:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any, ClassVar, Final
 
@@ -64,7 +63,7 @@ def _number_from_the_lease() -> list[Patch]:
             last = decode_lease(state.lease).number if state.lease is not None else 0
             members = orjson.loads(state.counter.body)
             body = orjson.dumps({**members, "last": last})
-            state = replace(state, counter=state.counter._replace(body=body))
+            state = state._replace(counter=state.counter._replace(body=body))
         return leases.plan_acquire(state, governor, **options)
 
     return [(locks, "plan_acquire", plan)]
@@ -80,7 +79,7 @@ def _renewal_without_fence() -> list[Patch]:
 
 def _wall_clock() -> list[Patch]:
     async def look(self: Locks, resource: str) -> LockState:
-        return replace(await _look(self, resource), read_at=self.store.runtime.now())
+        return (await _look(self, resource))._replace(read_at=self.store.runtime.now())
 
     return [(Locks, "look", look)]
 
