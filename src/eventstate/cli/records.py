@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import orjson
+
 from eventstate.core.metadata import ChangeMetadata
 from eventstate.errors import ConfigurationError
 from eventstate.machines.machine import Machine
@@ -20,8 +22,8 @@ def plain(value: Any) -> Any:
     type_ = cast("type[Any]", type(value))
     shape = _shapes.get(type_)
     if shape is None:
-        shape = _shapes[type_] = Shape(type_)
-    return shape.to_plain(value)
+        shape = _shapes[type_] = Shape(type_, "$")
+    return orjson.loads(shape.encoded(value))
 
 
 def instant(value: datetime | None) -> str | None:

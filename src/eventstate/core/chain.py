@@ -15,7 +15,7 @@ from binascii import b2a_base64
 from hashlib import sha256
 from typing import Final
 
-from eventstate.core.documents import Key
+from eventstate.core.documents import HEAD, Key
 from eventstate.errors import CorruptionError
 
 _HEAD: Final = b'{"h":"'
@@ -26,7 +26,7 @@ _MARK: Final = b'",'
 
 def digest(context: bytes, rest: bytes) -> bytes:
     """43 base64 characters of SHA-256 over context and rest."""
-    return b2a_base64(sha256(context + rest).digest(), newline=False)[:43]
+    return b2a_base64(sha256(context + rest).digest())[:43]
 
 
 def genesis(owner: str, stream: str) -> bytes:
@@ -36,7 +36,13 @@ def genesis(owner: str, stream: str) -> bytes:
 
 def key_context(key: Key) -> bytes:
     """The context of a document that is no entry."""
-    return f"{key.kind}\0{key.owner}\0{key.id}\0{key.n}\0".encode()
+    kind, owner, id, n = key
+    return f"{kind}\0{owner}\0{id}\0{n}\0".encode()
+
+
+def head_context(owner: str, id: str) -> bytes:
+    """`key_context` of the head of a stream."""
+    return f"{HEAD}\0{owner}\0{id}\0{0}\0".encode()
 
 
 def seal(context: bytes, members: bytes) -> tuple[bytes, bytes]:
@@ -46,20 +52,30 @@ def seal(context: bytes, members: bytes) -> tuple[bytes, bytes]:
     return b"".join((_HEAD, own, _MARK, rest)), own
 
 
-def unseal(context: bytes, body: bytes, where: str) -> tuple[bytes, bytes]:
+def verified(context: bytes, body: bytes, where: Key | str) -> bytes:
+    """The digest of a sealed body, after checking it.
+
+    Raises:
+        CorruptionError: the bytes do not match their digest in this context.
+    """
+    try:
+        own = digest(context, body[_REST:])
+    except TypeError:  # a hand that edited the store left text where bytes belong
+        problem = f"it is stored as {type(body).__name__}, not as bytes"
+        raise CorruptionError(where=str(where), problem=problem) from None
+    if not body.startswith(_HEAD + own + _MARK):
+        raise CorruptionError(where=str(where), problem="its bytes do not match their digest")
+    return own
+
+
+def unseal(context: bytes, body: bytes, where: Key | str) -> tuple[bytes, bytes]:
     """The object's bytes without the digest, and the digest, after checking it.
 
     Raises:
         CorruptionError: the bytes do not match their digest in this context.
     """
-    rest = body[_REST:]
-    try:
-        own = digest(context, rest)
-    except TypeError:  # a hand that edited the store left text where bytes belong
-        raise CorruptionError(where=where, problem=f"it is stored as {type(body).__name__}, not as bytes") from None
-    if body[6:49] != own or body[:6] != _HEAD or body[49:51] != _MARK:
-        raise CorruptionError(where=where, problem="its bytes do not match their digest")
-    return b"{" + rest, own
+    own = verified(context, body, where)
+    return b"{" + body[_REST:], own
 
 
 def stored_digest(body: bytes) -> bytes:

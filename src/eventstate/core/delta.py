@@ -17,8 +17,11 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import orjson
+
 from eventstate.core.codec import JSON
 
+_ABSENT: Final[Any] = object()
 _ARRAY_EDIT: Final = re.compile(r"~(0|[1-9][0-9]*)|=(0|[1-9][0-9]*):(0|[1-9][0-9]*)")
 
 
@@ -27,8 +30,10 @@ def diff(a: JSON, b: JSON) -> dict[str, Any] | list[Any]:
     if a is b:
         return {}
     if isinstance(a, dict) and isinstance(b, dict):
-        return _diff_objects(a, b)
+        return {} if _equal(a, b) else _diff_objects(a, b)
     if isinstance(a, list) and isinstance(b, list):
+        if _equal(a, b):
+            return {}
         return _diff_items(a, b) if len(a) == len(b) else _splice(a, b)
     return {} if _same(a, b) else [_copy(b)]
 
@@ -39,15 +44,26 @@ def apply(delta: JSON, a: JSON) -> JSON:
     Raises:
         ValueError: ``delta`` isn't a delta, or not one for this ``a``.
     """
-    if isinstance(delta, list) and len(delta) == 1:
-        return _copy(delta[0])
-    if not isinstance(delta, dict):
-        raise ValueError(f"a delta is an object or an array of one value, not {delta!r:.80}")
-    if not delta:
-        return _copy(a)
-    if not isinstance(a, dict | list):
+    return patch(_copy(delta), _copy(a))
+
+
+def patch(delta: JSON, a: JSON) -> JSON:
+    """The same for a caller who needs neither afterwards: ``a`` is changed, and parts of ``delta`` go on in it.
+
+    Raises:
+        ValueError: as above; ``a`` may be half changed.
+    """
+    if isinstance(delta, dict):
+        if isinstance(a, dict):
+            return _edit_object(delta, a)
+        if not delta:
+            return a
+        if isinstance(a, list):
+            return _edit_array(delta, a)
         raise ValueError(f"a delta with edits needs an object or an array, not {a!r:.80}")
-    return _edit_object(delta, a) if isinstance(a, dict) else _edit_array(delta, a)
+    if isinstance(delta, list) and len(delta) == 1:
+        return delta[0]
+    raise ValueError(f"a delta is an object or an array of one value, not {delta!r:.80}")
 
 
 def _diff_objects(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any] | list[Any]:
@@ -55,7 +71,12 @@ def _diff_objects(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any] | list
         return [_copy(b)]
     edits: dict[str, Any] = {}
     for name, value in b.items():
-        change = diff(a[name], value) if name in a else [_copy(value)]
+        old = a.get(name, _ABSENT)
+        if type(value) is str and type(old) is str:
+            if value != old:
+                edits["=" + name] = value
+            continue
+        change = diff(old, value) if old is not _ABSENT else [_copy(value)]
         if isinstance(change, list):
             edits["=" + name] = change[0]
         elif change:
@@ -92,34 +113,38 @@ def _splice(a: list[Any], b: list[Any]) -> dict[str, Any]:
 
 
 def _edit_object(edits: dict[str, Any], a: dict[str, Any]) -> JSON:
-    touched = {edit[1:] for edit in edits}
-    if len(touched) != len(edits):
-        raise ValueError("a delta edits one name twice")
-    result = {name: _copy(value) for name, value in a.items() if name not in touched}
     for edit, change in edits.items():
         sort, name = edit[:1], edit[1:]
         if sort == "=":
-            result[name] = _copy(change)
-        elif sort in ("~", "-") and name not in a:
-            raise ValueError(f"a delta changes {name!r:.80}, which isn't there")
-        elif sort == "~":
-            result[name] = apply(change, a[name])
-        elif sort != "-":
+            a[name] = change
+            continue
+        if sort not in ("~", "-"):
             raise ValueError(f"{edit!r:.80} is no edit of an object")
-    return result
+        if "=" + name in edits or ("-" if sort == "~" else "~") + name in edits:
+            raise ValueError("a delta edits one name twice")
+        if name not in a:
+            raise ValueError(f"a delta changes {name!r:.80}, which isn't there")
+        if sort == "~":
+            a[name] = patch(change, a[name])
+        else:
+            del a[name]
+    return a
 
 
 def _edit_array(edits: dict[str, Any], a: list[Any]) -> JSON:
-    result: list[Any] = []
+    places = sorted((*_range(edit), edit) for edit in edits)
     done = 0
-    for start, end, edit in sorted((*_range(edit), edit) for edit in edits):
+    for start, end, edit in places:
         change = edits[edit]
         if not done <= start <= end <= len(a) or (edit[0] == "=" and not isinstance(change, list)):
             raise ValueError(f"{edit!r:.80}: {change!r:.80} is no edit of an array of {len(a)} after its item {done}")
-        result += _copy(a[done:start])
-        result += [apply(edits[edit], a[start])] if edit[0] == "~" else _copy(edits[edit])
         done = end
-    return result + _copy(a[done:])
+    for start, end, edit in reversed(places):  # from the end, so that the positions before stay as they were
+        if edit[0] == "~":
+            a[start] = patch(edits[edit], a[start])
+        else:
+            a[start:end] = edits[edit]
+    return a
 
 
 def _range(edit: str) -> tuple[int, int]:
@@ -136,6 +161,16 @@ def _copy(value: JSON) -> Any:
     if isinstance(value, list):
         return [_copy(item) for item in value]
     return value
+
+
+def _equal(a: JSON, b: JSON) -> bool:
+    """True only for exactly equal values, and for most of them; at the speed of C."""
+    if a != b:
+        return False
+    try:
+        return orjson.dumps(a) == orjson.dumps(b)
+    except TypeError:  # it holds what only slower looks can tell, such as integers beyond 64 bits
+        return False
 
 
 def _same(a: JSON, b: JSON) -> bool:

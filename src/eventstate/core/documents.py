@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 HEAD: Final = "head"
 ENTRY: Final = "entry"
@@ -111,6 +111,10 @@ class Document(NamedTuple):
     body: bytes
     revision: Revision
     written_at: int
+
+
+made: Final[Any] = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+"""``made(Key, (kind, owner, id, n))``: a named tuple in a third of the time, where one is made for every row."""
 
 
 class Fetched(NamedTuple):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from eventstate.core.codec import encode
-from eventstate.core.delta import apply
-from eventstate.core.format import DELETED, NO_STATE, REOPENED, StoredEvent
+from eventstate.core.delta import apply, patch
+from eventstate.core.documents import Key
+from eventstate.core.format import DELETED, NO_STATE, REOPENED, Entry, StoredEvent
 from eventstate.errors import ConfigurationError, CorruptionError
 
 
@@ -21,6 +23,11 @@ class Fold(Protocol):
 
     @property
     def schema(self) -> int: ...
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether states are JSON data themselves, so that what was dumped can always be loaded."""
+        ...
 
     def initial(self) -> Any:
         """A new initial state, sharing nothing with earlier ones."""
@@ -38,11 +45,19 @@ class Fold(Protocol):
         """
         ...
 
+    def replay(self, state: Any, entries: Iterable[Entry], last: int, where: Callable[[int], str]) -> Any:
+        """The state after the events of entries that follow each other, as far as the version ``last``.
+
+        The same as many a `step`, but the state and the entries are used up: parts of them go on in the result.
+        ``where`` names the event of a version in errors.
+        """
+        ...
+
     def dump(self, state: Any) -> bytes:
         """The state as JSON text."""
         ...
 
-    def accepts(self, schema: int, where: str) -> bool:
+    def accepts(self, schema: int, where: Key | str) -> bool:
         """Whether a state kept under ``schema`` can be loaded; if not, it is rebuilt from events.
 
         Raises:
@@ -50,7 +65,7 @@ class Fold(Protocol):
         """
         ...
 
-    def load(self, plain: Any, schema: int, where: str) -> Any:
+    def load(self, plain: Any, schema: int, where: Key | str) -> Any:
         """The state of decoded JSON that was dumped under ``schema``."""
         ...
 
@@ -61,14 +76,24 @@ class Fold(Protocol):
 
 def step_recorded(state: Any, event: StoredEvent, where: str) -> Any:
     """The plain state after an event that carries the state or a delta; `NO_STATE` if it carries neither."""
-    body = event.body
+    try:
+        return _recorded(event.body, state, apply)
+    except _MISFITS as error:
+        raise _misfit(where, error) from None
+
+
+_MISFITS: Final = (ValueError, TypeError, KeyError, IndexError)
+
+
+def _misfit(where: str, error: Exception) -> CorruptionError:
+    return CorruptionError(where=where, problem=f"its delta does not fit ({error})")
+
+
+def _recorded(body: Mapping[str, Any], state: Any, changed: Callable[[Any, Any], Any]) -> Any:
     if "state" in body:
         return body["state"]
     if "delta" in body:
-        try:
-            return apply(body["delta"], state)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise CorruptionError(where=where, problem=f"its delta does not fit ({error})") from None
+        return changed(body["delta"], state)
     return NO_STATE
 
 
@@ -82,20 +107,37 @@ class PlainFold:
 
     version = 0
     schema = 1
+    is_plain = True
 
     def initial(self) -> Any:
         return None
 
     def step(self, state: Any, event: StoredEvent, where: str) -> Any:
-        if event.type == DELETED or event.type == REOPENED:
-            return None
         after = step_recorded(state, event, where)
-        if after is NO_STATE:
+        return self._without_state(event.type, where) if after is NO_STATE else after
+
+    def replay(self, state: Any, entries: Iterable[Entry], last: int, where: Callable[[int], str]) -> Any:
+        for entry in entries:
+            version = entry.first
+            for body in entry.events:
+                if version > last:
+                    return state
+                try:
+                    state = _recorded(body, state, patch)
+                except _MISFITS as error:
+                    raise _misfit(where(version), error) from None
+                if state is NO_STATE:
+                    state = self._without_state(body["type"], where(version))
+                version += 1
+        return state
+
+    def _without_state(self, type_: str, where: str) -> None:
+        """The state after an event that carries none."""
+        if type_ not in (DELETED, REOPENED):
             raise ConfigurationError(
                 f"{where} is a typed event: pass its Machine in machines=[...] (--machines on the command line) to"
                 " rebuild states; only its latest recorded state and its raw events can be read without"
             )
-        return after
 
     def step_new(self, state: Any, event: StoredEvent, where: str) -> Any:
         return self.step(state, event, where)
@@ -103,10 +145,10 @@ class PlainFold:
     def dump(self, state: Any) -> bytes:
         return encode(state)
 
-    def accepts(self, schema: int, where: str) -> bool:
+    def accepts(self, schema: int, where: Key | str) -> bool:
         return True
 
-    def load(self, plain: Any, schema: int, where: str) -> Any:
+    def load(self, plain: Any, schema: int, where: Key | str) -> Any:
         return plain
 
     def label(self, state: Any) -> str | None:

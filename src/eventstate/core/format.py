@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from eventstate.core.chain import genesis, key_context, seal, unseal
-from eventstate.core.documents import ENTRY, HEAD, SNAPSHOT, Document, Key, Revision
+from eventstate.core.chain import genesis, head_context, key_context, seal, unseal, verified
+from eventstate.core.documents import ENTRY, HEAD, SNAPSHOT, Document, Key, Revision, made
 from eventstate.errors import CorruptionError, FormatError
 
 DELETED: Final = "$deleted"
@@ -24,7 +24,10 @@ NO_STATE: Final = object()
 
 
 class NewEvent(NamedTuple):
-    """An event to append. At most one of ``data``, ``state`` and ``delta`` besides a state; all JSON text."""
+    """An event to append. At most one of ``data``, ``state`` and ``delta`` besides a state; all JSON text.
+
+    ``result`` is the state after it, where that is known beforehand; it is not stored in the entry.
+    """
 
     type: str
     data: bytes | None = None
@@ -32,6 +35,7 @@ class NewEvent(NamedTuple):
     delta: bytes | None = None
     schema: int = 1
     metadata: Mapping[str, Any] | None = None
+    result: bytes | None = None
 
 
 class StoredEvent(NamedTuple):
@@ -47,32 +51,41 @@ class StoredEvent(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """The events of one commit in one stream."""
+    """The events of one commit in one stream. ``events`` and ``members`` are as they were decoded."""
 
     version: int
     first: int
-    token: str
-    at: int
-    clock: Mapping[str, int]
     digest: bytes
     events: Sequence[Mapping[str, Any]]
-    metadata: Mapping[str, Any]
+    members: Mapping[str, Any]
+
+    @property
+    def token(self) -> str:
+        return self.members["t"]
+
+    @property
+    def at(self) -> int:
+        return self.members["at"]
+
+    @property
+    def clock(self) -> Mapping[str, int]:
+        return self.members["c"]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Of all its events."""
+        return self.members.get("m", _NOTHING)
+
+    def event(self, version: int) -> StoredEvent:
+        """One of its events, with its metadata."""
+        body = self.events[version - self.first]
+        own = self.metadata
+        metadata = {**own, **body["m"]} if "m" in body else own
+        return StoredEvent(version, body["type"], body, body.get("v", 1), self.at, metadata, self.clock)
 
     def each(self) -> list[StoredEvent]:
         """Its events, with their versions and metadata."""
-        own = self.metadata
-        return [
-            StoredEvent(
-                self.first + index,
-                event["type"],
-                event,
-                event.get("v", 1),
-                self.at,
-                {**own, **event["m"]} if "m" in event else own,
-                self.clock,
-            )
-            for index, event in enumerate(self.events)
-        ]
+        return [self.event(version) for version in range(self.first, self.version + 1)]
 
 
 class Base(NamedTuple):
@@ -104,6 +117,10 @@ class Tip(NamedTuple):
     @property
     def key(self) -> Key:
         return Key(HEAD, self.owner, self.id)
+
+    def at_revision(self, revision: Revision | None) -> Tip:
+        """The same tip, its head at this revision."""
+        return Tip(self.owner, self.id, revision, *self[3:])
 
 
 class Image(NamedTuple):
@@ -154,22 +171,23 @@ def encode_entry(
     members: dict[str, Any] = {"t": token, "n": tip.version + len(events), "at": at, "c": clock}
     if metadata:
         members["m"] = metadata
-    members["e"] = [_event_members(event) for event in events]
+    members["e"] = list(map(_event_members, events))
     return seal(tip.digest, orjson.dumps(members))
 
 
 def _event_members(event: NewEvent) -> dict[str, Any]:
-    members: dict[str, Any] = {"type": event.type}
-    if event.schema != 1:
-        members["v"] = event.schema
-    if event.data is not None:
-        members["data"] = orjson.Fragment(event.data)
-    if event.state is not None:
-        members["state"] = orjson.Fragment(event.state)
-    if event.delta is not None:
-        members["delta"] = orjson.Fragment(event.delta)
-    if event.metadata:
-        members["m"] = event.metadata
+    type_, data, state, delta, schema, metadata, _ = event
+    members: dict[str, Any] = {"type": type_}
+    if schema != 1:
+        members["v"] = schema
+    if data is not None:
+        members["data"] = orjson.Fragment(data)
+    if state is not None:
+        members["state"] = orjson.Fragment(state)
+    if delta is not None:
+        members["delta"] = orjson.Fragment(delta)
+    if metadata:
+        members["m"] = metadata
     return members
 
 
@@ -179,23 +197,14 @@ def decode_entry(document: Document, previous: bytes) -> Entry:
     Raises:
         CorruptionError: the bytes are not what was written at this place of this stream.
     """
-    where = str(document.key)
-    rest, digest = unseal(previous, document.body, where)
-    members = load_members(rest, where)
+    key, body, _, _ = document
+    digest = verified(previous, body, key)
+    members = load_members(body, key)
     events = members["e"]
     version = members["n"]
-    if version != document.key.n:
-        raise CorruptionError(where=where, problem=f"it holds version {version}")
-    return Entry(
-        version,
-        version - len(events) + 1,
-        members["t"],
-        members["at"],
-        members["c"],
-        digest,
-        events,
-        members.get("m", _NOTHING),
-    )
+    if version != key.n:
+        raise CorruptionError(where=str(key), problem=f"it holds version {version}")
+    return made(Entry, (version, version - len(events) + 1, digest, events, members))
 
 
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -205,19 +214,19 @@ FORMAT: Final = 1
 """Of bodies. One of a later format says so in a member ``f``; format 1 has none."""
 
 
-def load_members(rest: bytes, where: str) -> Any:
-    """Decode the members of a body whose digest was right.
+def load_members(body: bytes, where: Key | str) -> Any:
+    """Decode the members of a body whose digest was right, with the digest among them or without.
 
     Raises:
         CorruptionError: not JSON.
         FormatError: a newer version of this library wrote it.
     """
     try:
-        members = orjson.loads(rest)
+        members = orjson.loads(body)
     except ValueError as error:
-        raise CorruptionError(where=where, problem=f"not JSON ({error})") from None
+        raise CorruptionError(where=str(where), problem=f"not JSON ({error})") from None
     if "f" in members:
-        raise FormatError(store=where, found=members["f"], supported=FORMAT)
+        raise FormatError(store=str(where), found=members["f"], supported=FORMAT)
     return members
 
 
@@ -232,37 +241,49 @@ def token_in(body: bytes) -> str | None:
 
 def encode_head(tip: Tip, image: Image | None, *, token: str, action: str, metadata: Mapping[str, Any]) -> bytes:
     """The sealed body of a head; ``tip.revision`` is not part of it."""
+    owner, id, _, version, digest, at, clock, incarnation, deleted, base, snapshots, last = tip
     members: dict[str, Any] = {
         "t": token,
-        "n": tip.version,
-        "last": tip.last,
-        "chain": tip.digest.decode("ascii"),
-        "at": tip.at,
-        "c": tip.clock,
+        "n": version,
+        "last": last,
+        "chain": digest.decode("ascii"),
+        "at": at,
+        "c": clock,
         "action": action,
     }
     if metadata:
         members["m"] = metadata
-    if tip.incarnation != 1:
-        members["inc"] = tip.incarnation
-    if tip.deleted:
+    if incarnation != 1:
+        members["inc"] = incarnation
+    if deleted:
         members["deleted"] = True
-    if tip.base is not None:
-        members["base"] = {"n": tip.base.version, "chain": tip.base.digest.decode("ascii")}
-    if tip.snapshots:
-        members["snapshots"] = tip.snapshots
+    if base is not None:
+        members["base"] = {"n": base.version, "chain": base.digest.decode("ascii")}
+    if snapshots:
+        members["snapshots"] = snapshots
     if image is not None:
-        members.update(_image_members(image))
-    return seal(key_context(tip.key), orjson.dumps(members))[0]
+        _add_image(members, image)
+    return seal(head_context(owner, id), orjson.dumps(members))[0]
 
 
-def _image_members(image: Image) -> dict[str, Any]:
-    members: dict[str, Any] = {"fold": image.fold, "v": image.schema}
-    if image.label is not None:
-        members["label"] = image.label
-    if image.state is not None:
-        members["state"] = orjson.Fragment(image.state)
-    return members
+def _add_image(members: dict[str, Any], image: Image) -> None:
+    state, members["fold"], members["v"], label = image
+    if label is not None:
+        members["label"] = label
+    if state is not None:
+        members["state"] = orjson.Fragment(state)
+
+
+def sealed_members(document: Document) -> Any:
+    """The members of a head, snapshot or document, checked against the digest among them.
+
+    Raises:
+        CorruptionError: the bytes do not match their digest.
+        FormatError: a newer version of this library wrote it.
+    """
+    key, body, _, _ = document
+    verified(key_context(key), body, key)
+    return load_members(body, key)
 
 
 def decode_head(document: Document) -> tuple[Head, Any]:
@@ -274,9 +295,7 @@ def decode_head(document: Document) -> tuple[Head, Any]:
         CorruptionError: the bytes do not match their digest.
     """
     key = document.key
-    where = str(key)
-    rest, _ = unseal(key_context(key), document.body, where)
-    members = load_members(rest, where)
+    members = sealed_members(document)
     base = members.get("base")
     tip = Tip(
         owner=key.owner,
@@ -305,8 +324,8 @@ def encode_snapshot(tip: Tip, image: Image, *, token: str) -> bytes:
         "n": tip.version,
         "chain": tip.digest.decode("ascii"),
         "at": tip.at,
-        **_image_members(image),
     }
+    _add_image(members, image)
     return seal(key_context(snapshot_key(tip.owner, tip.id, tip.version)), orjson.dumps(members))[0]
 
 
@@ -316,11 +335,9 @@ def decode_snapshot(document: Document) -> tuple[Snapshot, Any]:
     Raises:
         CorruptionError: the bytes do not match their digest, or it is not of this place.
     """
-    where = str(document.key)
-    rest, _ = unseal(key_context(document.key), document.body, where)
-    members = load_members(rest, where)
+    members = sealed_members(document)
     if members["n"] != document.key.n or "state" not in members:
-        raise CorruptionError(where=where, problem="it is not the snapshot of this version")
+        raise CorruptionError(where=str(document.key), problem="it is not the snapshot of this version")
     image = Image(None, members["fold"], members["v"], members.get("label"))
     return Snapshot(members["n"], members["chain"].encode("ascii"), members["at"], image), members["state"]
 

@@ -52,6 +52,11 @@ def check_id(what: str, value: object) -> str:
     return value
 
 
+def is_checked(value: str) -> bool:
+    """Whether `check_id` has let this pass before."""
+    return value in _checked
+
+
 def check_machine_name(value: object) -> str:
     """Return ``value`` if it can name a machine.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import orjson
+
+from eventstate.core.codec import encode
 from eventstate.core.instants import micros_of, utc_of
 from eventstate.errors import EncodingError, InvalidInputError
 
@@ -42,6 +45,51 @@ class ChangeMetadata:
 
 
 NO_METADATA = ChangeMetadata()
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
+def stored_metadata(
+    changed_by: str | None = None,
+    reason: str | None = None,
+    context: Mapping[str, Any] | None = None,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    occurred_at: datetime | None = None,
+) -> Mapping[str, Any]:
+    """The stored form of what a caller says of one call, as it will be read back.
+
+    Raises:
+        InvalidInputError, EncodingError: a part of the wrong type, or one that has no exact JSON form.
+    """
+    if correlation_id is None and causation_id is None and context is None and occurred_at is None:
+        if changed_by is None and reason is None:
+            return NOTHING
+        plain = _by_and_why(changed_by, reason)
+        if plain is not None:
+            return plain
+    metadata = ChangeMetadata(
+        changed_by=changed_by,
+        reason=reason,
+        context=context or {},
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        occurred_at=occurred_at,
+    )
+    return orjson.loads(encode(metadata_to_plain(metadata), "$.metadata"))
+
+
+def _by_and_why(changed_by: object, reason: object) -> Mapping[str, Any] | None:
+    """Most calls say no more than this. ASCII text is read back as it is; what else there is takes the long way."""
+    plain: dict[str, Any] = {}
+    if changed_by is not None:
+        if type(changed_by) is not str or not changed_by.isascii():
+            return None
+        plain["by"] = changed_by
+    if reason is not None:
+        if type(reason) is not str or not reason.isascii():
+            return None
+        plain["why"] = reason
+    return plain
 
 
 def metadata_to_plain(metadata: ChangeMetadata) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from eventstate.core.documents import Batch, Check, Delete, Operation, Put, Require
+from eventstate.core.documents import ENTRY, HEAD, Batch, Check, Delete, Key, Operation, Put, Require
 from eventstate.core.format import (
     DELETED,
     REOPENED,
@@ -78,36 +78,32 @@ def plan_appends(
 
 
 def _plan_one(append: Append, operations: list[Operation], heads: list[bytes], token: str, now: int, node: str) -> Tip:
-    tip = append.tip
-    if not append.events:
-        raise InvalidInputError(f"no events to append to {tip.id!r}: pass at least one")
-    events = _reopened(append) if tip.deleted else append.events
-    at = max(tip.at, now)
-    clock = {**tip.clock, node: tip.clock.get(node, 0) + 1}
-    body, digest = encode_entry(tip, events, token=token, at=at, clock=clock, metadata=append.metadata)
-    version = tip.version + len(events)
-    after = tip._replace(
-        revision=None,
-        version=version,
-        digest=digest,
-        at=at,
-        clock=clock,
-        last=version,
-        deleted=events[-1].type == DELETED,
-        incarnation=tip.incarnation + 1 if tip.deleted else tip.incarnation,
-    )
-    operations.append(Put(entry_key(tip, version), body, Require.ABSENT))
-    image = append.image
-    if image is not None and image.state is not None and not after.deleted:
+    tip, events, image, metadata, policy, _, snapshot = append
+    owner, id, revision, before, _, at, clock, incarnation, deleted, base, snapshots, _ = tip
+    if not events:
+        raise InvalidInputError(f"no events to append to {id!r}: pass at least one")
+    if deleted:
+        events = _reopened(append)
+        incarnation += 1
+    at = max(at, now)
+    clock = {**clock, node: clock.get(node, 0) + 1}
+    body, digest = encode_entry(tip, events, token=token, at=at, clock=clock, metadata=metadata)
+    version = before + len(events)
+    action = events[-1].type
+    deleted = action == DELETED
+    after = Tip(owner, id, None, version, digest, at, clock, incarnation, deleted, base, snapshots, version)
+    operations.append(Put(Key(ENTRY, owner, id, version), body, Require.ABSENT))
+    if deleted:
+        image = None
+    elif image is not None and image.state is not None:
         if len(image.state) > MAX_STATE_BYTES:
-            raise DocumentTooLargeError(what=f"the state of {tip.id!r}", size=len(image.state), limit=MAX_STATE_BYTES)
-        if append.snapshot or append.policy.due(tip.version, version):
-            after = _with_snapshot(after, image, append.policy, operations, token)
+            raise DocumentTooLargeError(what=f"the state of {id!r}", size=len(image.state), limit=MAX_STATE_BYTES)
+        if snapshot or policy.due(before, version):
+            after = _with_snapshot(after, image, policy, operations, token)
         if len(image.state) > HEAD_STATE_BYTES:
             image = image._replace(state=None)
-    image = None if after.deleted else image
-    head = encode_head(after, image, token=token, action=events[-1].type, metadata=last_metadata(append))
-    operations.append(Put(tip.key, head, Require.ABSENT if tip.revision is None else tip.revision))
+    head = encode_head(after, image, token=token, action=action, metadata=last_metadata(append))
+    operations.append(Put(Key(HEAD, owner, id), head, Require.ABSENT if revision is None else revision))
     heads.append(head)
     return after
 

@@ -11,7 +11,7 @@ import orjson
 from eventstate.core.backoff import full_jitter
 from eventstate.core.documents import Committed, Document, Operation, Refused
 from eventstate.core.expected import ANY
-from eventstate.core.format import Image, Tip
+from eventstate.core.format import NO_STATE, Image, Tip
 from eventstate.core.leases import Fence
 from eventstate.core.planner import HEAD_STATE_BYTES, Plan, last_metadata, plan_appends
 from eventstate.core.snapshots import SnapshotPolicy
@@ -33,7 +33,10 @@ MAX_KNOWN_BYTES = 64 * 1024 * 1024
 
 
 class Appended(NamedTuple):
-    """One stream after an append; ``state`` is as it will be read back, None after a deletion."""
+    """One stream after an append; ``state`` is as it will be read back, None after a deletion.
+
+    `NO_STATE` stands for one to be decoded from the image in ``known``.
+    """
 
     known: Known
     tip: Tip
@@ -63,11 +66,13 @@ class Appender:
 
     def __init__(self, store: Store, owner: str, reader: StreamReader, policy: SnapshotPolicy) -> None:
         self._store = store
+        self._runtime = store.runtime
         self._owner = owner
         self._committer = Committer(store, owner)
         self._planner = StreamPlanner(store, owner, reader, policy, self._committer)
         self._commands = Commands(store, owner)
         self._known: dict[str, Known] = {}
+        self._sizes: dict[str, int] = {}
         self._known_bytes = 0
         self._mutex = threading.Lock()
 
@@ -85,10 +90,12 @@ class Appender:
 
     def remember(self, id: str, known: Known) -> None:
         """Keep what is known of a stream for the next append."""
+        size = _size(known)
         with self._mutex:
             self._forget(id)
             self._known[id] = known
-            self._known_bytes += _size(known)
+            self._sizes[id] = size
+            self._known_bytes += size
             while len(self._known) > MAX_KNOWN or self._known_bytes > MAX_KNOWN_BYTES:
                 self._forget(next(iter(self._known)))
 
@@ -98,9 +105,8 @@ class Appender:
             self._forget(id)
 
     def _forget(self, id: str) -> None:
-        known = self._known.pop(id, None)
-        if known is not None:
-            self._known_bytes -= _size(known)
+        if self._known.pop(id, None) is not None:
+            self._known_bytes -= self._sizes.pop(id)
 
     async def append(
         self,
@@ -126,7 +132,11 @@ class Appender:
         while True:
             attempt += 1
             try:
-                planned = [await self._plan(change, fresh) for change in changes]
+                planned: list[Planned] = []
+                for change in changes:
+                    one = await self._plan(change, fresh)
+                    if one is not None:
+                        planned.append(one)
             except Exception:
                 if not fresh:  # judged by remembered states, which others may have changed since
                     fresh = True
@@ -136,33 +146,32 @@ class Appender:
                 if earlier is not None:
                     return Receipt((), earlier, None)
                 raise
-            planned_changes = [p for p in planned if p is not None]
-            if not planned_changes and not fresh:
+            if not planned and not fresh:
                 fresh = True
                 continue
-            if not planned_changes:
+            if not planned:
                 earlier = await self._earlier(idempotency_key, fingerprint)
                 if earlier is not None:
                     return Receipt((), earlier, None)
                 return Receipt([await self._unchanged(change) for change in changes], None, None)
-            token = self._store.runtime.unique()
+            token = self._runtime.unique()
             others = extra(token)
-            command = self._command(idempotency_key, fingerprint, planned_changes, token)
+            command = self._command(idempotency_key, fingerprint, planned, token)
             plan = plan_appends(
-                [p.append for p in planned_changes],
+                [p.append for p in planned],
                 token=token,
-                now=self._store.runtime.now(),
+                now=self._runtime.now(),
                 node=self._store.node,
-                extra=(*(fence.check for fence in fences), *others, *command),
+                extra=[*(fence.check for fence in fences), *others, *command] if fences or others or command else (),
             )
             result = await self._committer.commit(plan.batch)
             if isinstance(result, Committed):
-                return self._receipt(changes, planned_changes, plan, result)
+                return self._receipt(planned, plan, result)
             earlier = await self._earlier(idempotency_key, fingerprint)
             if earlier is not None:
                 return Receipt((), earlier, None)
             await check_fences(self._store, result, fences)
-            await self._judge_refusal(result, others, [p.append.tip for p in planned_changes], attempt)
+            await self._judge_refusal(result, others, [p.append.tip for p in planned], attempt)
             fresh = True
 
     async def _judge_refusal(
@@ -180,8 +189,7 @@ class Appender:
         if extra and result.keys is None:
             await self._check_extra(extra)
         if attempt > 1:
-            runtime = self._store.runtime
-            await runtime.sleep(full_jitter(attempt - 1, runtime.random()))
+            await self._runtime.sleep(full_jitter(attempt - 1, self._runtime.random()))
 
     async def _check_extra(self, extra: Sequence[Operation]) -> None:
         """Where the store can't tell which precondition failed, look whether it was one of the caller's."""
@@ -193,38 +201,40 @@ class Appender:
 
     async def _plan(self, change: Change, fresh: bool) -> Planned | None:
         known = None if fresh else change.seen or self._known.get(change.id)
-        if known is not None and change.seen is None and change.expected not in (ANY, _version_of(known)):
+        expected = change.expected
+        if known is not None and change.seen is None and expected is not ANY and expected != _version_of(known):
             # What we remember may be old: an unexpected version is a reason to look again, not yet a conflict.
             known = None
-        return self._planner.plan(change, await self._current(change, known))
+        current = self._planner.remembered(change, known) if known is not None else None
+        return self._planner.plan(change, current or await self._current(change, known))
 
     async def _current(self, change: Change, known: Known | None) -> Current:
         if known is None:
             known = await self._planner.current(change.id)
-        elif change.carries_state and known.tip is not None:
-            return Current(known.tip, None, None, known, False)
         current = await self._planner.opened(change.id, change.fold, known)
         if current.rebuilt and current.known is not None:
             self.remember(change.id, Known(current.known.document, change.fold.dump(current.state)))
         return current
 
-    def _receipt(self, changes: Sequence[Change], planned: Sequence[Planned], plan: Plan, result: Committed) -> Receipt:
+    def _receipt(self, planned: Sequence[Planned], plan: Plan, result: Committed) -> Receipt:
         streams: list[Appended] = []
-        for item, planned_tip, head in zip(planned, plan.tips, plan.heads, strict=True):
+        for (_, append, planned_state), planned_tip, head in zip(planned, plan.tips, plan.heads, strict=True):
             key = planned_tip.key
             revision = result.revisions.get(key)
-            tip = planned_tip._replace(revision=revision)
-            image = item.append.image
+            image = append.image
+            state = planned_state if image is not None else None
+            metadata = last_metadata(append)
             document = Document(key, head, revision or "", result.at)
+            tip = planned_tip.at_revision(revision)
             if revision is None:  # settled by its entry while the head had already moved on
                 known = Known(document, _kept_apart(image))
                 self.forget(tip.id)
+                if state is NO_STATE and image is not None and image.state is not None:
+                    state = orjson.loads(image.state)
             else:
-                known = Known(document, _kept_apart(image), tip)
+                known = Known(document, _kept_apart(image), tip, image, metadata)
                 self.remember(tip.id, known)
-            action = item.append.events[-1].type
-            state = item.state if image else None
-            streams.append(Appended(known, tip, state, action, last_metadata(item.append)))
+            streams.append(Appended(known, tip, state, append.events[-1].type, metadata))
         return Receipt(streams, None, result.position)
 
     async def _unchanged(self, change: Change) -> Appended:
@@ -241,6 +251,8 @@ class Appender:
     def _command(
         self, key: str | None, fingerprint: bytes, planned: Sequence[Planned], token: str
     ) -> Sequence[Operation]:
+        if key is None:
+            return ()
         versions = {p.change.id: p.append.tip.version + len(p.append.events) + p.append.tip.deleted for p in planned}
         return self._commands.put(key, fingerprint, {"versions": versions}, token)
 
@@ -252,7 +264,8 @@ def _version_of(known: Known) -> int:
 
 
 def _size(known: Known) -> int:
-    return len(known.document.body) + len(known.state or b"")
+    image = known.image
+    return len(known.document.body) + len(known.state or (image.state if image is not None else None) or b"")
 
 
 def _kept_apart(image: Image | None) -> bytes | None:

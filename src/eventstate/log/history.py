@@ -10,8 +10,8 @@ from eventstate.core.chain import genesis, stored_digest
 from eventstate.core.documents import ENTRY, Key
 from eventstate.core.fold import Fold
 from eventstate.core.format import DELETED, StoredEvent, Tip
-from eventstate.errors import ConfigurationError, CorruptionError
-from eventstate.log.reading import PAGE, Start, StreamReader, chained
+from eventstate.errors import ConfigurationError
+from eventstate.log.reading import Chain, Start, StreamReader
 from eventstate.stores.base import Store
 
 
@@ -50,13 +50,13 @@ class HistoryReader:
             (resume.state, resume.rebuilt) if resume else await self._state_before(tip, fold, reader, first)
         )
         start = resume.start if resume else await self._start_before(tip, first)
-        events, reached = await self._events(tip, start, first, last)
+        events, reached = await self._events(tip, reader, start, first, last)
         steps: list[Step] = []
         for event in events:
             before = _copied(fold, state, tip) if event.version > 1 else None
             if rebuilt:
                 try:
-                    state = fold.step(state, event, f"event {self._owner}/{tip.id} version {event.version}")
+                    state = fold.step(state, _apart(event), f"event {self._owner}/{tip.id} version {event.version}")
                 except ConfigurationError:
                     rebuilt, state = False, None
             steps.append(Step(event, before, None if event.type == DELETED else _copied(fold, state, tip), rebuilt))
@@ -72,25 +72,21 @@ class HistoryReader:
             return None, False
         return state, True
 
-    async def _events(self, tip: Tip, start: Start, first: int, last: int) -> tuple[list[StoredEvent], Start]:
+    async def _events(
+        self, tip: Tip, reader: StreamReader, start: Start, first: int, last: int
+    ) -> tuple[list[StoredEvent], Start]:
         """Events of a range, chain-checked from an entry boundary before it, and the last boundary within it."""
         events: list[StoredEvent] = []
-        version, digest = start.version, start.digest
+        chain = Chain(start.version, start.digest)
         boundary = start
-        while True:
-            after = Key(ENTRY, self._owner, tip.id, version)
-            page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=min(PAGE, last - version))
-            entries = chained(page.documents, version, digest, last)
-            for entry in entries:
-                events.extend(event for event in entry.each() if first <= event.version <= last)
+        while chain.version < last:
+            documents = await reader.entries_to(last, tip, chain)
+            for entry in chain.follow(documents, last):
+                wanted = range(max(first, entry.first), min(last, entry.version) + 1)
+                events.extend(map(entry.event, wanted))
                 if entry.version <= last:
                     boundary = Start(None, entry.version, entry.digest)
-            if not entries:
-                where = f"event {self._owner}/{tip.id} version {version + 1}"
-                raise CorruptionError(where=where, problem="the entry is missing")
-            version, digest = entries[-1].version, entries[-1].digest
-            if version >= last:
-                return events, boundary
+        return events, boundary
 
     async def _start_before(self, tip: Tip, first: int) -> Start:
         """A boundary at or below ``first - 1`` whose digest is known without reading all before it."""
@@ -108,9 +104,8 @@ class HistoryReader:
 class TimeReader:
     """Finds versions by time."""
 
-    def __init__(self, store: Store, owner: str) -> None:
-        self._store = store
-        self._owner = owner
+    def __init__(self, reader: StreamReader) -> None:
+        self._reader = reader
 
     async def version_at(self, tip: Tip, at: int) -> int | None:
         """The last version, in stream order, that had happened by ``at``; None if none had.
@@ -119,21 +114,21 @@ class TimeReader:
         follow stream order, so all events are looked at.
         """
         found: int | None = None
-        version = tip.base.version if tip.base else 0
-        digest = tip.base.digest if tip.base else genesis(tip.owner, tip.id)
-        while version < tip.version:
-            after = Key(ENTRY, self._owner, tip.id, version)
-            page = await self._store.scan(ENTRY, self._owner, id=tip.id, after=after, limit=PAGE)
-            entries = chained(page.documents, version, digest)
-            if not entries:
-                where = f"event {self._owner}/{tip.id} version {version + 1}"
-                raise CorruptionError(where=where, problem="the entry is missing")
-            for entry in entries:
-                for event in entry.each():
-                    if event.metadata.get("occ", event.at) <= at:
-                        found = event.version
-            version, digest = entries[-1].version, entries[-1].digest
+        chain = Chain(*tip.base) if tip.base else Chain(0, genesis(tip.owner, tip.id))
+        while chain.version < tip.version:
+            documents = await self._reader.entries_to(tip.version, tip, chain)
+            for entry in chain.follow(documents, tip.version):
+                recorded, shared = entry.at, entry.metadata.get("occ")
+                for version, body in enumerate(entry.events, entry.first):
+                    occurred = body["m"].get("occ", shared) if "m" in body else shared
+                    if (recorded if occurred is None else occurred) <= at:
+                        found = version
         return found
+
+
+def _apart(event: StoredEvent) -> StoredEvent:
+    """The same event for a fold, which may keep parts of it as its state; the caller gets the event itself."""
+    return event._replace(body=orjson.loads(orjson.dumps(event.body)))
 
 
 def _copied(fold: Fold, state: Any, tip: Tip) -> Any:

@@ -9,12 +9,12 @@ import orjson
 
 from eventstate.core.documents import Document
 from eventstate.core.expected import AnyVersion, require_version
-from eventstate.core.fold import Fold
-from eventstate.core.format import DELETED, Head, Image, NewEvent, StoredEvent, Tip, decode_head, unborn
+from eventstate.core.fold import PLAIN, Fold
+from eventstate.core.format import DELETED, NO_STATE, Head, Image, NewEvent, StoredEvent, Tip, decode_head, unborn
 from eventstate.core.planner import Append, plan_head
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import CorruptionError, EncodingError, StateDeletedError
-from eventstate.log.reading import Known, StreamReader
+from eventstate.log.reading import Known, StreamReader, usable
 from eventstate.stores.base import Store
 from eventstate.transactions.commit import Committer
 
@@ -45,7 +45,10 @@ class Change(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A change with what it comes to: an append from the tip of its stream, and the state after it."""
+    """A change with what it comes to: an append from the tip of its stream, and the state after it.
+
+    The state is `NO_STATE` where decoding the text of the append's image is all that there is to it.
+    """
 
     change: Change
     append: Append
@@ -104,14 +107,14 @@ class StreamPlanner:
         None and the state before for a deletion.
         """
         fold = change.fold
-        state_text = events[-1].state
-        if change.carries_state and state_text is not None:
-            return Image(state_text, fold.version, fold.schema), orjson.loads(state_text)
+        result = events[-1].state or events[-1].result
+        if result is not None and fold is PLAIN:
+            return Image(result, fold.version, fold.schema), NO_STATE
         after = self._folded(change, version, state, events)
         if events[-1].type == DELETED:
             return None, after
         image = Image(fold.dump(after), fold.version, fold.schema, fold.label(after))
-        return image, _read_back(fold, image, change.id)
+        return image, NO_STATE if fold.is_plain else _read_back(fold, image, change.id)
 
     def _folded(self, change: Change, version: int, state: Any, events: Sequence[NewEvent]) -> Any:
         """The state after new events, each read back from its stored form: what replay will see."""
@@ -121,6 +124,18 @@ class StreamPlanner:
             stored = StoredEvent(version, event.type, _body_of(event), event.schema, 0, change.metadata, {})
             state = change.fold.step_new(state, stored, where)
         return state
+
+    def remembered(self, change: Change, known: Known) -> Current | None:
+        """A stream as this process has left it; None where its head must be looked at."""
+        tip, image = known.tip, known.image
+        if tip is None or image is None or image.state is None:
+            return None
+        if change.carries_state:
+            return Current(tip, None, None, known, False)
+        fold = change.fold
+        if not usable(image, fold, change.id):
+            return None
+        return Current(tip, fold.load(orjson.loads(image.state), image.schema, change.id), None, known, False)
 
     async def current(self, id: str) -> Known | None:
         """A stream as it is now, its head mended if it was bad; None if it never existed."""
@@ -191,7 +206,10 @@ def _read_back(fold: Fold, image: Image, id: str) -> Any:
 
 def _body_of(event: NewEvent) -> dict[str, Any]:
     body: dict[str, Any] = {"type": event.type}
-    for name, text in (("data", event.data), ("state", event.state), ("delta", event.delta)):
-        if text is not None:
-            body[name] = orjson.loads(text)
+    if event.data is not None:
+        body["data"] = orjson.loads(event.data)
+    if event.state is not None:
+        body["state"] = orjson.loads(event.state)
+    if event.delta is not None:
+        body["delta"] = orjson.loads(event.delta)
     return body

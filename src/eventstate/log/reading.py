@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from eventstate.core.chain import genesis, stored_digest
@@ -22,6 +23,7 @@ from eventstate.core.format import (
     decode_entry,
     decode_head,
     decode_snapshot,
+    sealed_members,
     snapshot_key,
     unborn,
 )
@@ -47,6 +49,42 @@ class Known(NamedTuple):
     state: bytes | None = None
     tip: Tip | None = None
     """What the document says of the tip, where it has been decoded and checked before."""
+    image: Image | None = None
+    """The state at ``tip``, where this process has made it itself."""
+    metadata: Mapping[str, Any] = {}
+    """Those of the event that led to ``tip``, where that is given."""
+
+
+class Chain:
+    """Follows the entries of one stream, each checked against the one before.
+
+    Attributes:
+        version, digest: of the last entry so far, or of the place it began at.
+        last: that entry, None at the beginning.
+    """
+
+    __slots__ = ("digest", "last", "version")
+
+    def __init__(self, version: int, digest: bytes) -> None:
+        self.version = version
+        self.digest = digest
+        self.last: Entry | None = None
+
+    def follow(self, documents: Iterable[Document], last: int = MAX_VERSION) -> Iterator[Entry]:
+        """The next entries, as far as the version ``last``; one at a time, so that each is soon forgotten.
+
+        Raises:
+            CorruptionError: an entry is changed, missing or out of place.
+        """
+        for document in documents:
+            version = self.version
+            if version >= last:
+                return
+            entry = decode_entry(document, self.digest)
+            if entry.first != version + 1:
+                raise CorruptionError(where=str(document.key), problem=f"version {version + 1} is missing before it")
+            self.version, self.digest, self.last = entry.version, entry.digest, entry
+            yield entry
 
 
 class Start(NamedTuple):
@@ -102,16 +140,23 @@ class StreamReader:
         """Whether the stream has any entry."""
         return bool((await self._store.scan(ENTRY, self._owner, id=id, limit=1)).documents)
 
-    async def page(self, id: str, after: Start, limit: int = PAGE, last: int = MAX_VERSION) -> tuple[list[Entry], bool]:
-        """Up to ``limit`` entries after a place, as far as ``last``, chain-checked, and whether more may follow.
+    async def entries(self, id: str, version: int, limit: int = PAGE) -> tuple[Sequence[Document], bool]:
+        """The entries after a version as they are stored, and whether more follow."""
+        page = await self._store.scan(
+            ENTRY, self._owner, id=id, after=Key(ENTRY, self._owner, id, version), limit=limit
+        )
+        return page.documents, page.next is not None
+
+    async def entries_to(self, last: int, tip: Tip, chain: Chain) -> Sequence[Document]:
+        """A page of the entries that follow a chain, as far as the version ``last``; at least one.
 
         Raises:
-            CorruptionError: an entry is changed, missing or out of place.
+            CorruptionError: there is none.
         """
-        scanned = await self._store.scan(
-            ENTRY, self._owner, id=id, after=Key(ENTRY, self._owner, id, after.version), limit=limit
-        )
-        return chained(scanned.documents, after.version, after.digest, last), scanned.next is not None
+        documents, _ = await self.entries(tip.id, chain.version, min(PAGE, last - chain.version))
+        if not documents:
+            raise CorruptionError(where=_where(tip, chain.version + 1), problem="the entry is missing")
+        return documents
 
     async def state_of(self, known: Known, fold: Fold) -> tuple[Head, Any, bool]:
         """The current state of a stream, and whether it had to be rebuilt.
@@ -181,27 +226,21 @@ class StreamReader:
         start = Start(fold.load(plain, snapshot.image.schema, str(key)), candidate, snapshot.digest)
         if version == candidate:
             return StateAt(start.state, version, None)
-        entries = chained(documents, candidate, snapshot.digest, version)
-        return await self._replay(tip, fold, start, version, entries)
+        return await self._replay(tip, fold, start, version, documents)
 
-    async def _replay(self, tip: Tip, fold: Fold, start: Start, version: int, entries: Sequence[Entry] = ()) -> StateAt:
-        state, reached, digest = start
-        last_event: StoredEvent | None = None
+    async def _replay(
+        self, tip: Tip, fold: Fold, start: Start, version: int, documents: Sequence[Document] = ()
+    ) -> StateAt:
+        state = start.state
+        chain = Chain(start.version, start.digest)
+        where = partial(_where, tip)
         while True:
-            for entry in entries:
-                for event in entry.each():
-                    if event.version <= version:
-                        state = fold.step(state, event, _where(tip, event.version))
-                        reached, last_event = event.version, event
-                digest = entry.digest
-                if entry.version >= version:
-                    if entry.version == tip.version and digest != tip.digest:
-                        raise CorruptionError(where=str(tip.key), problem="its chain digest is not that of its entries")
-                    return StateAt(_as_stored(fold, state, tip), reached, last_event)
-            last = entries[-1].version if entries else reached
-            entries, _ = await self.page(tip.id, Start(None, last, digest), min(PAGE, version - reached), version)
-            if not entries:
-                raise CorruptionError(where=_where(tip, reached + 1), problem="the entry is missing")
+            state = fold.replay(state, chain.follow(documents, version), version, where)
+            if chain.last is not None and chain.version >= version:
+                if chain.version == tip.version and chain.digest != tip.digest:
+                    raise CorruptionError(where=str(tip.key), problem="its chain digest is not that of its entries")
+                return StateAt(_as_stored(fold, state, tip), version, chain.last.event(version))
+            documents = await self.entries_to(version, tip, chain)
 
     async def repaired(self, id: str) -> Repaired:
         """The stream as the entries alone tell it, where its head is corrupt or missing.
@@ -215,7 +254,16 @@ class StreamReader:
         first = await self._store.scan(ENTRY, self._owner, id=id, limit=1)
         if not first.documents:
             raise StateNotFoundError(governor=self._owner, state_id=id)
-        return await rebuild_tip(self, self._owner, id, current, snapshots, first.documents[0].key.n)
+        birth = unborn(self._owner, id)._replace(revision=current.revision if current else None)
+        try:
+            return await _to_the_tip(self, birth, snapshots)
+        except CorruptionError:
+            bases = [n for n in snapshots if n < first.documents[0].key.n]
+            if not bases:
+                raise
+            base = Base(max(bases), snapshots[max(bases)])
+        begin = birth._replace(version=base.version, digest=base.digest, base=base)
+        return await _to_the_tip(self, begin, snapshots)
 
     async def _good_snapshots(self, id: str) -> dict[int, bytes]:
         good: dict[int, bytes] = {}
@@ -232,55 +280,46 @@ class StreamReader:
                 return good
 
 
-async def rebuild_tip(
-    reader: StreamReader, owner: str, id: str, current: Document | None, snapshots: dict[int, bytes], first_entry: int
-) -> Repaired:
-    """Walk the entries from their beginning (or from the snapshot a pruned stream begins at) to the tip."""
-    tip = unborn(owner, id)._replace(revision=current.revision if current else None)
-    try:
-        entries, more = await reader.page(id, Start(None, 0, tip.digest))
-    except CorruptionError:
-        bases = [n for n in sorted(snapshots) if n < first_entry]
-        if not bases:
-            raise
-        base = Base(bases[-1], snapshots[bases[-1]])
-        tip = tip._replace(version=base.version, digest=base.digest, base=base)
-        entries, more = await reader.page(id, Start(None, base.version, base.digest))
-    last: Entry | None = None
-    while entries:
-        for entry in entries:
-            last = entry
-            incarnation = tip.incarnation + sum(1 for event in entry.events if event["type"] == REOPENED)
-            tip = tip._replace(
-                version=entry.version,
-                last=entry.version,
-                digest=entry.digest,
-                at=entry.at,
-                clock=entry.clock,
-                incarnation=incarnation,
-                deleted=entry.events[-1]["type"] == DELETED,
-            )
-        if not more:
-            break
-        entries, more = await reader.page(id, Start(None, tip.version, tip.digest))
-    tip = tip._replace(snapshots=tuple(n for n in sorted(snapshots) if n <= tip.version))
-    event = last.each()[-1] if last else None
-    return Repaired(tip, event.type if event else "", event.metadata if event else {})
+async def _to_the_tip(reader: StreamReader, begin: Tip, snapshots: Iterable[int]) -> Repaired:
+    """Walk the entries from a place to their end."""
+    chain = Chain(begin.version, begin.digest)
+    reopened = 0
+    more = True
+    while more:
+        documents, more = await reader.entries(begin.id, chain.version)
+        for entry in chain.follow(documents):
+            reopened += sum(1 for event in entry.events if event["type"] == REOPENED)
+    tip = begin._replace(snapshots=tuple(n for n in sorted(snapshots) if n <= chain.version))
+    last = chain.last
+    if last is None:
+        return Repaired(tip, "", {})
+    event = last.event(last.version)
+    tip = tip._replace(
+        version=last.version,
+        last=last.version,
+        digest=last.digest,
+        at=last.at,
+        clock=last.clock,
+        incarnation=begin.incarnation + reopened,
+        deleted=event.type == DELETED,
+    )
+    return Repaired(tip, event.type, event.metadata)
 
 
-def chained(documents: Sequence[Document], version: int, digest: bytes, last: int = MAX_VERSION) -> list[Entry]:
-    """Decode consecutive entries, each checked against the one before, as far as the version ``last``."""
-    entries: list[Entry] = []
-    for document in documents:
-        if version >= last:
-            break
-        entry = decode_entry(document, digest)
-        if entry.first != version + 1:
-            raise CorruptionError(where=str(document.key), problem=f"version {version + 1} is missing before it")
-        entries.append(entry)
-        version = entry.version
-        digest = entry.digest
-    return entries
+def kept_state(document: Document, fold: Fold) -> tuple[int, Any]:
+    """The version and the state of a head; `NO_STATE` where the log must be asked, or there is none.
+
+    Raises:
+        CorruptionError: the head is not what was written.
+    """
+    members = sealed_members(document)
+    version = members["n"]
+    if version == 0 or "state" not in members or "deleted" in members:
+        return version, NO_STATE
+    schema = members["v"]
+    if not _same_rules(members["fold"], schema, fold, document.key):
+        return version, NO_STATE
+    return version, fold.load(members["state"], schema, document.key)
 
 
 def usable(image: Image, fold: Fold, where: str) -> bool:
@@ -288,7 +327,11 @@ def usable(image: Image, fold: Fold, where: str) -> bool:
 
     Without its machine (fold version 0) a typed stream still shows the state that was recorded.
     """
-    return fold.version == 0 or (image.fold == fold.version and fold.accepts(image.schema, where))
+    return _same_rules(image.fold, image.schema, fold, where)
+
+
+def _same_rules(made_by: int, schema: int, fold: Fold, where: Key | str) -> bool:
+    return fold.version == 0 or (made_by == fold.version and fold.accepts(schema, where))
 
 
 def _as_stored(fold: Fold, state: Any, tip: Tip) -> Any:

@@ -10,10 +10,10 @@ from eventstate.core.chain import genesis
 from eventstate.core.codec import decode
 from eventstate.core.documents import ENTRY, HEAD, Document, Key
 from eventstate.core.fold import Fold, same_state
-from eventstate.core.format import NO_STATE, Entry, decode_entry, decode_head, decode_snapshot, snapshot_key
+from eventstate.core.format import NO_STATE, Entry, decode_head, decode_snapshot, snapshot_key
 from eventstate.core.ids import MAX_VERSION
 from eventstate.errors import ConfigurationError, CorruptionError, SchemaError
-from eventstate.log.reading import usable
+from eventstate.log.reading import Chain, usable
 from eventstate.stores.base import Store
 
 LOOKS = 10
@@ -51,8 +51,7 @@ class _Walk:
 
     id: str
     head: Document | None
-    version: int
-    digest: bytes
+    chain: Chain
     fold: Fold
     state: Any = None
     folding: bool = True
@@ -118,7 +117,7 @@ class Verifier:
         return (await self._store.get([key])).documents.get(key)
 
     async def _finding(self, id: str, head: Document | None, report: ConsistencyReport) -> Finding | None:
-        walk = _Walk(id=id, head=head, version=0, digest=genesis(self._owner, id), fold=self._fold_of(id))
+        walk = _Walk(id=id, head=head, chain=Chain(0, genesis(self._owner, id)), fold=self._fold_of(id))
         try:
             await self._begin(walk)
             await self._entries(walk, report)
@@ -138,7 +137,7 @@ class Verifier:
             return  # reported once its entries have been read
         walk.snapshots = tip.snapshots
         if tip.base is not None:
-            walk.version, walk.digest = tip.base
+            walk.chain = Chain(*tip.base)
             await self._begin_at_base(walk, tip.base.version)
 
     async def _begin_at_base(self, walk: _Walk, version: int) -> None:
@@ -154,42 +153,43 @@ class Verifier:
             walk.folding = False
 
     async def _entries(self, walk: _Walk, report: ConsistencyReport) -> None:
-        after = Key(ENTRY, self._owner, walk.id, walk.version)
+        after = Key(ENTRY, self._owner, walk.id, walk.chain.version)
         while True:
             page = await self._store.scan(ENTRY, self._owner, id=walk.id, after=after)
-            for document in page.documents:
-                entry = decode_entry(document, walk.digest)
-                self._entry(walk, entry, str(document.key))
+            for entry in walk.chain.follow(page.documents):
+                self._entry(walk, entry)
                 report.total_events += len(entry.events)
             if page.next is None:
                 return
             after = page.next
 
-    def _entry(self, walk: _Walk, entry: Entry, where: str) -> None:
-        if entry.first != walk.version + 1:
-            raise CorruptionError(where=where, problem=f"version {walk.version + 1} is missing before it")
+    def _entry(self, walk: _Walk, entry: Entry) -> None:
         if entry.at < walk.at:
-            raise CorruptionError(where=where, problem="it is older than the event before it")
-        walk.version, walk.digest, walk.at = entry.version, entry.digest, entry.at
-        self._fold(walk, entry, where)
+            key = Key(ENTRY, self._owner, walk.id, entry.version)
+            raise CorruptionError(where=str(key), problem="it is older than the event before it")
+        walk.at = entry.at
+        self._fold(walk, entry)
         if entry.version in walk.snapshots:
             walk.digests[entry.version] = entry.digest
             if walk.folding:
                 walk.states[entry.version] = walk.fold.dump(walk.state)
 
-    def _fold(self, walk: _Walk, entry: Entry, where: str) -> None:
+    def _fold(self, walk: _Walk, entry: Entry) -> None:
         if not walk.folding:
             return
+
+        def where(_version: int) -> str:
+            return str(Key(ENTRY, self._owner, walk.id, entry.version))
+
         try:
-            for event in entry.each():
-                walk.state = walk.fold.step(walk.state, event, where)
+            walk.state = walk.fold.replay(walk.state, (entry,), entry.version, where)
         except ConfigurationError:  # a typed stream without its machine: chains are all that can be proven
             walk.folding = False
         except (CorruptionError, SchemaError):
             raise
         except Exception as error:  # of evolve itself: the stream can't be replayed, which is what is asked here
             problem = f"it can't be replayed: {type(error).__name__}: {error}"
-            raise CorruptionError(where=where, problem=problem) from error
+            raise CorruptionError(where=where(entry.version), problem=problem) from error
 
     def _check_head(self, walk: _Walk) -> None:
         if walk.head is None:
@@ -197,13 +197,13 @@ class Verifier:
             raise CorruptionError(where=str(key), problem="the head is missing though its entries are there")
         where = str(walk.head.key)
         head, plain = decode_head(walk.head)
-        if head.tip.version != walk.version:
-            missing = walk.version + 1
-            if head.tip.version > walk.version:
-                key = Key(ENTRY, self._owner, walk.id, missing)
+        reached = walk.chain.version
+        if head.tip.version != reached:
+            if head.tip.version > reached:
+                key = Key(ENTRY, self._owner, walk.id, reached + 1)
                 raise CorruptionError(where=str(key), problem="the entry is missing, the head is beyond it")
-            raise CorruptionError(where=where, problem=f"it is at {head.tip.version}, its entries reach {walk.version}")
-        if head.tip.digest != walk.digest:
+            raise CorruptionError(where=where, problem=f"it is at {head.tip.version}, its entries reach {reached}")
+        if head.tip.digest != walk.chain.digest:
             raise CorruptionError(where=where, problem="its chain digest is not that of its entries")
         trusted = walk.folding and plain is not NO_STATE and head.image is not None and not head.tip.deleted
         if trusted and head.image is not None and usable(head.image, walk.fold, where):

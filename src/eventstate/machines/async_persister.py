@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from eventstate.core.expected import AnyVersion
+from eventstate.core.metadata import stored_metadata
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
 from eventstate.log.verify import ConsistencyReport
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
-from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime
@@ -138,7 +138,7 @@ class AsyncStateMachinePersister:
         """
         core = self._core
         state_id, rest = core.split(target, events)
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await core.append(
             state_id,
             rest,
@@ -162,7 +162,7 @@ class AsyncStateMachinePersister:
         fence: Fences = None,
     ) -> list[StateSnapshot[Any]]:
         """Append to several streams in one commit: all of them or none. Raises like `append`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await self._core.append_together(
             appends, metadata=metadata, idempotency_key=idempotency_key, fence=fence
         )
@@ -229,7 +229,7 @@ class AsyncStateMachinePersister:
             TransactionConflictError: others were faster 20 times.
             CommitUnknownError: the store did not answer; repeat with the same ``idempotency_key``.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return await core.execute(
             core.resolve(target, id), decide, args, metadata=metadata, idempotency_key=idempotency_key, fence=fence
@@ -256,7 +256,7 @@ class AsyncStateMachinePersister:
         ``to_state`` says the id and the new data; ``expected`` is ``from_state.version`` (0 for None) unless given.
         Raises like `append`.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await self._core.log_transition(
             from_state,
             to_state,
@@ -285,7 +285,7 @@ class AsyncStateMachinePersister:
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Save a whole state; it is also an event appended, in the same commit. Raises like `append`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return await core.record(
             core.resolve(state_id, None),
@@ -320,7 +320,7 @@ class AsyncStateMachinePersister:
             StateNotFoundError: it does not exist (with ``expected=0`` it is made instead).
             VersionConflictError and others: as `append`.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return await core.update(
             core.resolve(state_id, None),
@@ -353,7 +353,7 @@ class AsyncStateMachinePersister:
             StateNotFoundError: it never existed.
             VersionConflictError: it is at another version.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, None)
         core = self._core
         return await core.delete(core.resolve(target, id), expected=expected, metadata=metadata, fence=fence)
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from eventstate.core.expected import ANY, AnyVersion
+from eventstate.core.metadata import stored_metadata
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.machine import Machine
-from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import StateSnapshot
 
 S = TypeVar("S")
@@ -114,7 +114,7 @@ class AsyncTransaction:
     ) -> StateSnapshot[Any]:
         """As `Transaction.append`."""
         state_id, rest = self._core.split(target, events)
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await self._core.append(state_id, rest, expected=expected, metadata=metadata, reopen=reopen)
 
     @overload
@@ -162,7 +162,7 @@ class AsyncTransaction:
         occurred_at: datetime | None = None,
     ) -> StateSnapshot[Any]:
         """As `Transaction.execute`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await self._core.execute(self._core.resolve(target, id), decide, args, metadata=metadata)
 
     async def save_state(
@@ -181,7 +181,7 @@ class AsyncTransaction:
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """As `Transaction.save_state`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await self._core.save(
             self._core.resolve(state_id, None),
             action,
@@ -207,7 +207,7 @@ class AsyncTransaction:
         occurred_at: datetime | None = None,
     ) -> StateSnapshot[Any]:
         """As `Transaction.update_state`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return await self._core.save(
             self._core.resolve(state_id, None),
             action,
@@ -230,7 +230,7 @@ class AsyncTransaction:
         causation_id: str | None = None,
     ) -> int:
         """As `Transaction.delete_state`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, None)
         return await self._core.delete(self._core.resolve(target, id), metadata)
 
     def on_commit(self, effect: str, payload: Any = None, *, key: str | None = None) -> None:

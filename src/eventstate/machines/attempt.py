@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eventstate.core.codec import encode
 from eventstate.core.documents import Batch, Key, Operation, Put
 from eventstate.core.expected import ANY, AnyVersion
 from eventstate.core.ids import check_id
-from eventstate.core.metadata import ChangeMetadata
 from eventstate.core.planner import plan_appends
 from eventstate.errors import (
     EventStateError,
@@ -106,14 +105,14 @@ class TransactionCore:
         events: Sequence[object],
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         reopen: bool,
     ) -> StateSnapshot[Any]:
         change = self._core.change(state_id, events, expected=expected, metadata=metadata, reopen=reopen)
         return await self._changed(change)
 
     async def execute(
-        self, state_id: str, decide: Callable[..., Any], args: Sequence[object], *, metadata: ChangeMetadata
+        self, state_id: str, decide: Callable[..., Any], args: Sequence[object], *, metadata: Mapping[str, Any]
     ) -> StateSnapshot[Any]:
         return await self._changed(self._core.decided(state_id, decide, args, metadata))
 
@@ -124,7 +123,7 @@ class TransactionCore:
         data: Any,
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         must_exist: bool,
         reopen: bool,
     ) -> StateSnapshot[Any]:
@@ -134,7 +133,7 @@ class TransactionCore:
         )
         return await self._changed(change)
 
-    async def delete(self, state_id: str, metadata: ChangeMetadata) -> int:
+    async def delete(self, state_id: str, metadata: Mapping[str, Any]) -> int:
         return (await self._changed(self._core.deleted(state_id, ANY, metadata))).version
 
     async def _changed(self, change: Change) -> StateSnapshot[Any]:

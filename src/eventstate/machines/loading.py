@@ -85,7 +85,7 @@ class Loading(Scope):
 
     async def _load_time(self, state_id: str, at: int) -> StateSnapshot[Any]:
         tip = await self.tip_of(state_id)
-        version = await TimeReader(self.store, self.governor).version_at(tip, at)
+        version = await TimeReader(self.reader).version_at(tip, at)
         if version is None:
             first = tip.base.version if tip.base else 1
             raise VersionNotFoundError(state_id=state_id, asked=f"state at {utc_of(at)}", first=first, last=tip.version)

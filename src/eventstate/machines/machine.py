@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar, cast
 import orjson
 
 from eventstate.core.codec import encode
+from eventstate.core.documents import Key
 from eventstate.core.fold import step_recorded
-from eventstate.core.format import DELETED, NO_STATE, REOPENED, RESERVED, NewEvent, StoredEvent
-from eventstate.core.ids import check_id, check_machine_name
+from eventstate.core.format import DELETED, NO_STATE, REOPENED, RESERVED, Entry, NewEvent, StoredEvent
+from eventstate.core.ids import check_id, check_machine_name, is_checked
 from eventstate.core.metadata import metadata_to_plain
 from eventstate.errors import (
     ConfigurationError,
@@ -80,11 +81,17 @@ class Machine(Generic[S, E]):
         self.version = fold_version
         self.schema = state_schema
         self._evolve: Callable[[Any, Any], Any] | None = evolve
-        self._shape = Shape(_shape_type(initial))
-        self._initial = encode(self._shape.to_plain(initial), f"initial state of {name}")
+        self._shape = Shape(_shape_type(initial), f"state of {name}")
+        self.is_plain = self._shape.is_plain
+        self._initial = self._shape.encoded(initial)
         self._shapes, self._names = _event_shapes(self.name, evolve, events)
         self._renamed = dict(renamed or {})
         self._upcasters = Upcasters(name, schemas or {}, upcasters or {})
+        self._presently = {
+            (name, self._upcasters.current(name)): shape.from_plain
+            for name, shape in self._shapes.items()
+            if name not in self._renamed
+        }
         self._state_upcasters = dict(state_upcasters or {})
         self._transitions = Transitions(self.name, tuple(transitions), state_of) if transitions is not None else None
         if state_of is not None and self._transitions is None:
@@ -95,6 +102,8 @@ class Machine(Generic[S, E]):
 
     def state_id(self, id: str) -> str:
         """The id of one instance's stream: ``order-42``."""
+        if type(id) is str and id and is_checked(state_id := f"{self.name}-{id}"):
+            return state_id
         return check_id("state id", f"{self.name}-{check_id('id', id)}")
 
     # What is declared
@@ -147,6 +156,26 @@ class Machine(Generic[S, E]):
             return self.load(after, self.schema, where)
         return self._evolve(state, self.event_of(event, where))
 
+    def replay(self, state: Any, entries: Iterable[Entry], last: int, where: Callable[[int], str]) -> Any:
+        """The state after the events of entries, as far as the version ``last``; state and entries are used up."""
+        evolve, presently = self._evolve, self._presently
+        for entry in entries:
+            version = entry.first
+            for body in entry.events:
+                if version > last:
+                    return state
+                load = presently.get((body["type"], body.get("v", 1)))
+                if evolve is None or load is None or "data" not in body:
+                    state = self.step(state, entry.event(version), where(version))
+                else:
+                    try:
+                        event = load(body["data"])
+                    except ValueError:
+                        event = self.event_of(entry.event(version), where(version))
+                    state = evolve(state, event)
+                version += 1
+        return state
+
     def step_new(self, state: Any, event: StoredEvent, where: str) -> Any:
         """The state after an event to append, held against the declared transitions."""
         transitions = self._transitions
@@ -178,24 +207,26 @@ class Machine(Generic[S, E]):
             raise CorruptionError(where=where, problem=problem) from error
 
     def dump(self, state: Any) -> bytes:
-        return encode(self._shape.to_plain(state), f"state of {self.name}")
+        return self._shape.encoded(state)
 
-    def accepts(self, schema: int, where: str) -> bool:
+    def accepts(self, schema: int, where: Key | str) -> bool:
+        if schema == self.schema:
+            return True
         if schema > self.schema:
-            raise SchemaNewerError(where=where, found=schema, supported=self.schema)
+            raise SchemaNewerError(where=str(where), found=schema, supported=self.schema)
         return all(old in self._state_upcasters for old in range(schema, self.schema))
 
-    def load(self, plain: Any, schema: int, where: str) -> Any:
+    def load(self, plain: Any, schema: int, where: Key | str) -> Any:
         for old in range(schema, self.schema):
             try:
                 plain = self._state_upcasters[old](plain)
             except Exception as error:
                 problem = f"the upcaster of states from schema {old} failed: {type(error).__name__}: {error}"
-                raise UpcastError(where=where, problem=problem) from error
+                raise UpcastError(where=str(where), problem=problem) from error
         try:
             return self._shape.from_plain(plain)
         except ValueError as error:
-            raise CorruptionError(where=where, problem=f"it holds no state of {self.name}: {error}") from error
+            raise CorruptionError(where=str(where), problem=f"it holds no state of {self.name}: {error}") from error
 
     def label(self, state: Any) -> str | None:
         return self._transitions.label(state) if self._transitions is not None else None
@@ -216,7 +247,8 @@ class Machine(Generic[S, E]):
         if name is None:
             shown = event_type_of(type_)
             raise UnknownEventError(machine=self.name, event_type=shown, known=self.event_types)
-        return self._encoded(name, self._shapes[name].to_plain(event), None)
+        # Names in this table were checked when the machine was declared.
+        return NewEvent(name, self._shapes[name].encoded(event), schema=self._upcasters.current(name))
 
     def _new_raw(self, event: Event) -> NewEvent:
         if event.state is not NO_STATE:
@@ -224,7 +256,8 @@ class Machine(Generic[S, E]):
         metadata = metadata_to_plain(event.metadata) if event.metadata is not None else None
         shape = self._shapes.get(event.type)
         if shape is not None and shape.type is not None and isinstance(event.data, shape.type):
-            return self._encoded(event.type, shape.to_plain(event.data), metadata)
+            schema = self._upcasters.current(event.type)
+            return NewEvent(event.type, shape.encoded(event.data), schema=schema, metadata=metadata)
         encoded = self._encoded(event.type, event.data, metadata)
         if shape is not None and encoded.data is not None:
             try:
@@ -264,7 +297,7 @@ def _event_shapes(
         if type_ in names:
             raise ConfigurationError(f"machine {machine!r} declares {type_.__name__} under two names")
         names[type_] = name
-    return {name: Shape(type_) for name, type_ in declared.items()}, names
+    return {name: Shape(type_, f"$.{name}") for name, type_ in declared.items()}, names
 
 
 def _by_name(machine: str, types: Iterable[type]) -> dict[str, type]:

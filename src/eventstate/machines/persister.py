@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from eventstate.core.expected import AnyVersion
+from eventstate.core.metadata import stored_metadata
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
 from eventstate.log.verify import ConsistencyReport
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
-from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime, drive
@@ -138,7 +138,7 @@ class StateMachinePersister:
         """
         core = self._core
         state_id, rest = core.split(target, events)
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(
             core.append(
                 state_id,
@@ -164,7 +164,7 @@ class StateMachinePersister:
         fence: Fences = None,
     ) -> list[StateSnapshot[Any]]:
         """Append to several streams in one commit: all of them or none. Raises like `append`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(
             self._core.append_together(appends, metadata=metadata, idempotency_key=idempotency_key, fence=fence)
         )
@@ -231,7 +231,7 @@ class StateMachinePersister:
             TransactionConflictError: others were faster 20 times.
             CommitUnknownError: the store did not answer; repeat with the same ``idempotency_key``.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return drive(
             core.execute(
@@ -260,7 +260,7 @@ class StateMachinePersister:
         ``to_state`` says the id and the new data; ``expected`` is ``from_state.version`` (0 for None) unless given.
         Raises like `append`.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(
             self._core.log_transition(
                 from_state,
@@ -291,7 +291,7 @@ class StateMachinePersister:
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Save a whole state; it is also an event appended, in the same commit. Raises like `append`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return drive(
             core.record(
@@ -328,7 +328,7 @@ class StateMachinePersister:
             StateNotFoundError: it does not exist (with ``expected=0`` it is made instead).
             VersionConflictError and others: as `append`.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         core = self._core
         return drive(
             core.update(
@@ -363,7 +363,7 @@ class StateMachinePersister:
             StateNotFoundError: it never existed.
             VersionConflictError: it is at another version.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, None)
         core = self._core
         return drive(core.delete(core.resolve(target, id), expected=expected, metadata=metadata, fence=fence))
 

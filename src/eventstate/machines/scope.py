@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from eventstate.core.causality import stored_clock
@@ -17,7 +16,7 @@ from eventstate.core.format import (
 )
 from eventstate.core.ids import check_id, machine_of
 from eventstate.core.instants import utc_of
-from eventstate.core.metadata import NO_METADATA, ChangeMetadata, metadata_from_plain
+from eventstate.core.metadata import metadata_from_plain
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import (
     ConfigurationError,
@@ -32,27 +31,6 @@ from eventstate.log.reading import Known, StreamReader
 from eventstate.machines.machine import Machine
 from eventstate.machines.states import StateSnapshot
 from eventstate.stores.base import Store
-
-
-def metadata_of(
-    changed_by: str | None = None,
-    reason: str | None = None,
-    context: Mapping[str, Any] | None = None,
-    correlation_id: str | None = None,
-    causation_id: str | None = None,
-    occurred_at: datetime | None = None,
-) -> ChangeMetadata:
-    """The metadata of one call from its keyword arguments."""
-    if all(value is None for value in (changed_by, reason, context, correlation_id, causation_id, occurred_at)):
-        return NO_METADATA
-    return ChangeMetadata(
-        changed_by=changed_by,
-        reason=reason,
-        context=context or {},
-        correlation_id=correlation_id,
-        causation_id=causation_id,
-        occurred_at=occurred_at,
-    )
 
 
 class Scope:

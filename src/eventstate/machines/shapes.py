@@ -1,46 +1,64 @@
-"""Python values to plain JSON data and back: pydantic models, dataclasses, or plain data as it is."""
+"""Python values to JSON text and back: pydantic models, dataclasses, or plain data as it is."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import orjson
 
+from eventstate.core.codec import encode
 from eventstate.errors import ConfigurationError, EncodingError
+from eventstate.machines.records import record_of
 
 _PLAIN_TYPES = (dict, list, str, int, float, bool, type(None))
 
 
 class Shape:
-    """How one type is stored. Plain data passes as it is, other types through pydantic."""
+    """How one type is stored. Plain data passes as it is, other types through pydantic.
 
-    def __init__(self, type_: type[Any] | None) -> None:
+    Args:
+        what: how errors call it.
+    """
+
+    def __init__(self, type_: type[Any] | None, what: str) -> None:
         self.type = type_
-        self._load: Callable[[bytes], Any] | None = None
-        self._dump: Callable[..., Any] | None = None
-        if type_ is not None and type_ not in _PLAIN_TYPES:
-            adapter = _adapter(type_)
-            self._load = adapter.validate_json
-            self._dump = adapter.dump_python
+        self._what = what
+        self.is_plain = type_ is None or type_ in _PLAIN_TYPES
+        """Its values are JSON data themselves."""
+        self._record = None
+        self._adapter: Any = None
+        if type_ is not None and not self.is_plain:
+            _check_storable(type_)
+            self._record = record_of(type_)
+            if self._record is None:  # what pydantic can't take is refused when it is declared
+                self._adapter = _adapter(type_)
 
-    def to_plain(self, value: Any) -> Any:
-        """Plain JSON data of a value.
+    def encoded(self, value: Any) -> bytes:
+        """JSON text of a value.
 
         Raises:
-            EncodingError: pydantic can't dump it, or it is None where the type is another.
+            EncodingError: it has no exact JSON form, or it is None where the type is another.
         """
-        if self._dump is None:
+        if self._record is not None:
+            plain = self._record.to_plain(value)
+            if plain is not None:
+                try:
+                    return encode(plain, self._what)
+                except EncodingError:  # values of any type, which pydantic may know a form of
+                    pass
+        return encode(self._to_plain(value), self._what)
+
+    def _to_plain(self, value: Any) -> Any:
+        if self.is_plain:
             if value is None and self.type not in (None, type(None)):
                 problem = f"None instead of a {self.type.__name__}; evolve must return the new state"
                 raise EncodingError(path="$", problem=problem)
             return value
+        dump = self._pydantic().dump_python
         try:
-            plain = self._dump(value, mode="json", by_alias=True, round_trip=True, warnings="error")
-            whole = self._dump(
-                value, mode="json", by_alias=True, round_trip=True, warnings=False, serialize_as_any=True
-            )
+            plain = dump(value, mode="json", by_alias=True, round_trip=True, warnings="error")
+            whole = dump(value, mode="json", by_alias=True, round_trip=True, warnings=False, serialize_as_any=True)
         except Exception as error:
             raise EncodingError(path="$", problem=f"{type(value).__name__} can't be dumped: {error}") from error
         if whole != plain and orjson.dumps(whole) != orjson.dumps(plain):
@@ -49,17 +67,31 @@ class Shape:
         return plain
 
     def from_plain(self, plain: Any) -> Any:
-        """The value of plain data. Validation errors are the caller's to name."""
-        if self._load is None:
+        """The value of plain data, which may go on to live in it. Validation errors are the caller's to name."""
+        if self.is_plain:
             return plain
-        return self._load(orjson.dumps(plain))
+        if self._record is not None:
+            value = self._record.from_plain(plain)
+            if value is not None:
+                return value
+        return self._pydantic().validate_json(orjson.dumps(plain))
+
+    def _pydantic(self) -> Any:
+        """The adapter; of a record it is made once a value needs it."""
+        if self._adapter is None:
+            assert self.type is not None
+            self._adapter = _adapter(self.type)
+        return self._adapter
 
 
 def _adapter(type_: type[Any]) -> Any:
     from pydantic import TypeAdapter
 
+    adapter: Any = TypeAdapter(type_)
+    return adapter
+
+
+def _check_storable(type_: type[Any]) -> None:
     name = type_.__name__
     if not (dataclasses.is_dataclass(type_) or hasattr(type_, "__pydantic_core_schema__")):
         raise ConfigurationError(f"{name} can't be stored: use a pydantic model, a dataclass, or plain dicts and lists")
-    adapter: Any = TypeAdapter(type_)
-    return adapter

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from eventstate.core.expected import ANY, AnyVersion
+from eventstate.core.metadata import stored_metadata
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.machine import Machine
-from eventstate.machines.scope import metadata_of
 from eventstate.machines.states import StateSnapshot
 from eventstate.runtime.blocking import drive
 
@@ -140,7 +140,7 @@ class Transaction:
             IllegalTransitionError, StateDeletedError, UnknownEventError, EncodingError: see their texts.
         """
         state_id, rest = self._core.split(target, events)
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(self._core.append(state_id, rest, expected=expected, metadata=metadata, reopen=reopen))
 
     @overload
@@ -188,7 +188,7 @@ class Transaction:
         occurred_at: datetime | None = None,
     ) -> StateSnapshot[Any]:
         """Let ``decide(state, *args)`` name events for a state and append them; raises like `append`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(self._core.execute(self._core.resolve(target, id), decide, args, metadata=metadata))
 
     def save_state(
@@ -207,7 +207,7 @@ class Transaction:
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Save a whole state; raises like `append`."""
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(
             self._core.save(
                 self._core.resolve(state_id, None),
@@ -239,7 +239,7 @@ class Transaction:
         Raises:
             StateNotFoundError: it does not exist.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, occurred_at)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, occurred_at)
         return drive(
             self._core.save(
                 self._core.resolve(state_id, None),
@@ -268,7 +268,7 @@ class Transaction:
         Raises:
             StateNotFoundError: it never existed.
         """
-        metadata = metadata_of(changed_by, reason, context, correlation_id, causation_id, None)
+        metadata = stored_metadata(changed_by, reason, context, correlation_id, causation_id, None)
         return drive(self._core.delete(self._core.resolve(target, id), metadata))
 
     def on_commit(self, effect: str, payload: Any = None, *, key: str | None = None) -> None:

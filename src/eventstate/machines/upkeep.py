@@ -30,10 +30,10 @@ from eventstate.errors import (
     TransactionConflictError,
 )
 from eventstate.log.appending import ATTEMPTS
-from eventstate.log.reading import Known, usable
+from eventstate.log.reading import Known, kept_state, usable
 from eventstate.log.verify import ConsistencyReport, Verifier
 from eventstate.machines.scope import Scope
-from eventstate.machines.states import RecoveredState, StateSnapshot, StoreStats
+from eventstate.machines.states import RecoveredState, StateSnapshot, StoreStats, current
 
 
 class Upkeep(Scope):
@@ -127,8 +127,17 @@ class Upkeep(Scope):
     async def recover_page(self, after: str, limit: int = 500) -> tuple[list[RecoveredState], str | None]:
         """Some streams, each from its head, or rebuilt from the log where the head can't be trusted."""
         page = await self.store.scan(HEAD, self.governor, after=self.after(after), limit=limit)
-        items = [await self._recovered(document) for document in page.documents]
-        return [item for item in items if item is not None], page.next.id if page.next else None
+        items: list[RecoveredState] = []
+        for document in page.documents:
+            id = document.key.id
+            try:
+                version, state = kept_state(document, self.fold_of(id))
+            except Exception:  # noqa: BLE001 - whatever it is, the careful way meets it again
+                version, state = 0, NO_STATE
+            item = await self._recovered(document) if state is NO_STATE else current(id, version, state)
+            if item is not None:
+                items.append(item)
+        return items, page.next.id if page.next else None
 
     async def _recovered(self, document: Document) -> RecoveredState | None:
         id = document.key.id

@@ -11,7 +11,7 @@ import orjson
 from eventstate.core.codec import encode
 from eventstate.core.delta import diff
 from eventstate.core.expected import ANY, AnyVersion, check_expected
-from eventstate.core.fold import PLAIN
+from eventstate.core.fold import PLAIN, Fold
 from eventstate.core.format import (
     DELETED,
     NO_STATE,
@@ -19,7 +19,7 @@ from eventstate.core.format import (
     NewEvent,
 )
 from eventstate.core.ids import check_id, machine_of
-from eventstate.core.metadata import NO_METADATA, ChangeMetadata, metadata_to_plain
+from eventstate.core.metadata import metadata_to_plain
 from eventstate.core.settlement import TokenRef
 from eventstate.errors import (
     ConfigurationError,
@@ -27,13 +27,13 @@ from eventstate.errors import (
     InvalidInputError,
     StateNotFoundError,
 )
-from eventstate.log.appending import Appended, Receipt
+from eventstate.log.appending import Appended
 from eventstate.log.commands import checked_key
 from eventstate.log.planning import Change
 from eventstate.machines.events import Event
 from eventstate.machines.loading import Loading
 from eventstate.machines.shapes import Shape
-from eventstate.machines.states import StateSnapshot
+from eventstate.machines.states import StateSnapshot, written_state
 from eventstate.machines.together import AppendTo
 from eventstate.transactions.fencing import Fences, fences_of
 
@@ -47,20 +47,19 @@ class Writing(Loading):
         events: Sequence[object],
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         idempotency_key: str | None,
         fence: Fences,
         reopen: bool,
     ) -> StateSnapshot[Any]:
-        encoded = self._new_events(state_id, events)
-        change = self._encoded(state_id, encoded, expected, metadata, reopen)
+        change = self.change(state_id, events, expected=expected, metadata=metadata, reopen=reopen)
         fingerprint = b""
         if idempotency_key is not None:
-            fingerprint = self._fingerprint("append", state_id, [_shown(event) for event in encoded])
-        return (await self.append_changes([change], idempotency_key, fingerprint, fence))[0]
+            fingerprint = self._fingerprint("append", state_id, list(map(_shown, change.events(None, 0))))
+        return (await self.append_changes((change,), idempotency_key, fingerprint, fence))[0]
 
     async def append_together(
-        self, appends: Sequence[AppendTo], *, metadata: ChangeMetadata, idempotency_key: str | None, fence: Fences
+        self, appends: Sequence[AppendTo], *, metadata: Mapping[str, Any], idempotency_key: str | None, fence: Fences
     ) -> list[StateSnapshot[Any]]:
         if not appends:
             raise InvalidInputError("append_together() without anything to append: pass AppendTo(...)")
@@ -82,9 +81,11 @@ class Writing(Loading):
     ) -> list[StateSnapshot[Any]]:
         """Append to several streams in one commit."""
         key = checked_key(idempotency_key)
-        fences = fences_of(fence, self.governor, self.store.epoch)
+        fences = fences_of(fence, self.governor, self.store.epoch) if fence is not None else ()
         receipt = await self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint, fences=fences)
-        return await self._results(receipt, changes)
+        if receipt.earlier is not None:
+            return [await self.load(id, at_version=version) for id, version in receipt.earlier.items()]
+        return [self._written(stream, receipt.position) for stream in receipt.streams]
 
     def change(
         self,
@@ -92,31 +93,24 @@ class Writing(Loading):
         events: Sequence[object],
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         reopen: bool = False,
     ) -> Change:
         """Events for one stream, encoded now: what the caller changes later has no effect."""
-        return self._encoded(state_id, self._new_events(state_id, events), expected, metadata, reopen)
-
-    def _encoded(
-        self,
-        state_id: str,
-        events: Sequence[NewEvent],
-        expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
-        reopen: bool,
-    ) -> Change:
-        carries_state = self.fold_of(state_id) is PLAIN and all(event.state is not None for event in events)
+        encoded = self._new_events(state_id, events)
+        fold = self.fold_of(state_id)
+        carries_state = fold is PLAIN and all(event.state is not None for event in encoded)
         return self._change(
-            state_id, lambda _state, _version: events, expected, metadata, reopen, carries_state=carries_state
+            state_id, fold, lambda _state, _version: encoded, expected, metadata, reopen, carries_state=carries_state
         )
 
     def _change(
         self,
         state_id: str,
+        fold: Fold,
         events: Callable[[Any, int], Sequence[NewEvent]],
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         reopen: bool = False,
         tolerate_deleted: bool = False,
         carries_state: bool = False,
@@ -132,17 +126,7 @@ class Writing(Loading):
             version = expected.version
         else:
             version = check_expected(expected)
-        return Change(
-            id=state_id,
-            fold=self.fold_of(state_id),
-            events=events,
-            expected=version,
-            metadata=_stored(metadata),
-            seen=seen,
-            reopen=reopen,
-            tolerate_deleted=tolerate_deleted,
-            carries_state=carries_state,
-        )
+        return Change(state_id, fold, events, version, metadata, seen, reopen, tolerate_deleted, carries_state)
 
     def _new_events(self, state_id: str, events: Sequence[object]) -> list[NewEvent]:
         if not events:
@@ -156,7 +140,7 @@ class Writing(Loading):
         decide: Callable[..., Any],
         args: Sequence[object],
         *,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         idempotency_key: str | None,
         fence: Fences,
     ) -> StateSnapshot[Any]:
@@ -167,7 +151,7 @@ class Writing(Loading):
         return (await self.append_changes([change], idempotency_key, fingerprint, fence))[0]
 
     def decided(
-        self, state_id: str, decide: Callable[..., Any], args: Sequence[object], metadata: ChangeMetadata
+        self, state_id: str, decide: Callable[..., Any], args: Sequence[object], metadata: Mapping[str, Any]
     ) -> Change:
         """The events that ``decide`` names for the state as it is when they are planned."""
         fold = self.fold_of(state_id)
@@ -180,7 +164,7 @@ class Writing(Loading):
             events = list(cast("Sequence[object]", produced)) if isinstance(produced, list | tuple) else [produced]
             return self._new_events(state_id, events) if events else ()
 
-        return self._change(state_id, decided, ANY, metadata)
+        return self._change(state_id, fold, decided, ANY, metadata)
 
     def call_fingerprint(
         self, command: str, state_id: str, function: Callable[..., Any], args: Sequence[object]
@@ -203,7 +187,7 @@ class Writing(Loading):
         data: Any,
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         idempotency_key: str | None = None,
         fence: Fences = None,
         must_exist: bool = False,
@@ -226,7 +210,7 @@ class Writing(Loading):
         text: bytes,
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         must_exist: bool,
         reopen: bool,
     ) -> Change:
@@ -241,10 +225,13 @@ class Writing(Loading):
                 raise StateNotFoundError(governor=self.governor, state_id=state_id)
             if version == 0:
                 return (NewEvent(action, state=text),)
-            delta = _delta(fold.dump(state), text)
+            if fold is PLAIN:
+                delta = _delta(state, text)
+                return (NewEvent(action, state=text) if delta is None else NewEvent(action, delta=delta, result=text),)
+            delta = _delta(orjson.loads(fold.dump(state)), text)
             return (NewEvent(action, state=text) if delta is None else NewEvent(action, delta=delta),)
 
-        return self._change(state_id, recorded, expected, metadata, reopen)
+        return self._change(state_id, fold, recorded, expected, metadata, reopen)
 
     async def update(
         self,
@@ -253,7 +240,7 @@ class Writing(Loading):
         data: Any,
         *,
         expected: int | StateSnapshot[Any] | AnyVersion,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         idempotency_key: str | None,
         fence: Fences,
     ) -> StateSnapshot[Any]:
@@ -275,7 +262,7 @@ class Writing(Loading):
         action: str,
         *,
         expected: int | StateSnapshot[Any] | AnyVersion | None,
-        metadata: ChangeMetadata,
+        metadata: Mapping[str, Any],
         idempotency_key: str | None,
         fence: Fences,
     ) -> StateSnapshot[Any]:
@@ -297,7 +284,12 @@ class Writing(Loading):
         )
 
     async def delete(
-        self, state_id: str, *, expected: int | StateSnapshot[Any] | AnyVersion, metadata: ChangeMetadata, fence: Fences
+        self,
+        state_id: str,
+        *,
+        expected: int | StateSnapshot[Any] | AnyVersion,
+        metadata: Mapping[str, Any],
+        fence: Fences,
     ) -> int:
         """Append a tombstone; the version of the stream. Deleting again changes nothing."""
         change = self.deleted(state_id, expected, metadata)
@@ -305,7 +297,7 @@ class Writing(Loading):
         return receipt.streams[0].tip.version
 
     def deleted(
-        self, state_id: str, expected: int | StateSnapshot[Any] | AnyVersion, metadata: ChangeMetadata
+        self, state_id: str, expected: int | StateSnapshot[Any] | AnyVersion, metadata: Mapping[str, Any]
     ) -> Change:
         """A tombstone."""
 
@@ -314,7 +306,8 @@ class Writing(Loading):
                 raise StateNotFoundError(governor=self.governor, state_id=state_id)
             return (NewEvent(DELETED),)
 
-        return self._change(state_id, tombstone, expected, metadata, tolerate_deleted=True)
+        fold = self.fold_of(state_id)
+        return self._change(state_id, fold, tombstone, expected, metadata, tolerate_deleted=True)
 
     async def settle(self, token: str) -> bool:
         """Whether the commit of a token is applied; if not, it never will be."""
@@ -325,29 +318,21 @@ class Writing(Loading):
     def _fingerprint(self, command: str, state_id: str, parts: Sequence[Any]) -> bytes:
         return orjson.dumps([command, state_id, *parts])
 
-    async def _results(self, receipt: Receipt, changes: Sequence[Change]) -> list[StateSnapshot[Any]]:
-        if receipt.earlier is not None:
-            return [await self.load(id, at_version=version) for id, version in receipt.earlier.items()]
-        return [self._written(stream, receipt.position) for stream in receipt.streams]
-
     def _written(self, stream: Appended, position: int | None) -> StateSnapshot[Any]:
+        if stream.known.tip is not None:
+            return written_state(stream.known, stream.tip, stream.state, stream.action, position)
         tip = stream.tip
         before = tip.version - 1
         return self.snapshot(tip, stream.state, stream.action, stream.metadata, before, stream.known, position=position)
 
 
-def _delta(before: bytes, after: bytes) -> bytes | None:
+def _delta(before: Any, after: bytes) -> bytes | None:
     """The difference between two states, or None where the whole state is no longer."""
     try:
-        delta = orjson.dumps(diff(orjson.loads(before), orjson.loads(after)))
+        delta = orjson.dumps(diff(before, orjson.loads(after)))
     except TypeError:  # a difference nests deeper than what it is of, too deep here
         return None
     return delta if len(delta) < len(after) else None
-
-
-def _stored(metadata: ChangeMetadata) -> Mapping[str, Any]:
-    """Metadata as they will be read back."""
-    return {} if metadata is NO_METADATA else orjson.loads(encode(metadata_to_plain(metadata), "$.metadata"))
 
 
 def _plain_event(event: object) -> NewEvent:
@@ -375,7 +360,7 @@ def _plain_argument(argument: object) -> Any:
         return encode(argument, "$").decode()
     except EventStateError:
         try:
-            return encode(Shape(type(argument)).to_plain(argument), "$").decode()
+            return Shape(type(argument), "$").encoded(argument).decode()
         except EventStateError as error:
             raise InvalidInputError(
                 f"with idempotency_key, execute() must recognise its arguments: {argument!r} has no JSON form ({error})"

@@ -20,25 +20,28 @@ WORKERS = 4
 class AsyncioWaiter:
     """A wait on a future of one loop."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_future", "_loop", "_woken")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._future: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._woken = False
+        self._future: asyncio.Future[None] | None = None
 
     async def wait(self, timeout: float | None = None) -> bool:
-        # Shielded: cancelling one wait must not cancel the wake-up that a second wait relies on.
-        if timeout is None:
-            await asyncio.shield(self._future)
-            return True
-        try:
-            await asyncio.wait_for(asyncio.shield(self._future), timeout)
-        except TimeoutError:
-            return False
-        return True
+        # A future for each wait: cancelling one must not cancel the wake-up that a second wait relies on.
+        if not self._woken:
+            future = self._future = self._loop.create_future()
+            if timeout is None:
+                await future
+            else:
+                await asyncio.wait((future,), timeout=timeout)
+        return self._woken
 
     def wake(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+        self._woken = True
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(None)
 
 
 class AsyncioInterruption:

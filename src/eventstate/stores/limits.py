@@ -19,19 +19,23 @@ def check_batch(batch: Batch, capabilities: Capabilities) -> None:
     operations = batch.operations
     if not operations:
         raise InvalidInputError("an empty batch: nothing to commit")
-    if len({operation.key for operation in operations}) != len(operations):
+    if len(operations) == 2:
+        repeats = operations[0].key == operations[1].key
+    else:
+        repeats = len({operation.key for operation in operations}) != len(operations)
+    if repeats:
         raise InvalidInputError("a batch may hold one operation per key")
     if len(operations) > capabilities.max_batch_operations:
         limit = capabilities.max_batch_operations
         raise InvalidInputError(f"a batch of {len(operations)} operations; the limit is {limit}: split it")
     total = 0
+    largest = capabilities.max_body_bytes
     for operation in operations:
         if isinstance(operation, Put):
-            size = len(operation.body)
-            total += size
-            if size > capabilities.max_body_bytes:
-                what = f"the {operation.key.kind} of {operation.key.id!r}"
-                raise DocumentTooLargeError(what=what, size=size, limit=capabilities.max_body_bytes)
+            key, body, _ = operation
+            total += len(body)
+            if len(body) > largest:
+                raise DocumentTooLargeError(what=f"the {key.kind} of {key.id!r}", size=len(body), limit=largest)
     if total > capabilities.max_batch_bytes:
         raise DocumentTooLargeError(what="the batch", size=total, limit=capabilities.max_batch_bytes)
 

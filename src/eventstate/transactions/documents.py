@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import orjson
 
-from eventstate.core.chain import key_context, seal, unseal
+from eventstate.core.chain import key_context, seal
 from eventstate.core.codec import encode
 from eventstate.core.documents import DOCUMENT, GUARD, Delete, Document, Key, Operation, Put
-from eventstate.core.format import load_members
+from eventstate.core.format import sealed_members
 from eventstate.core.ids import check_id
 from eventstate.errors import ConfigurationError, InvalidIdError, ScanNotSerializableError
 from eventstate.stores.base import Store
@@ -177,6 +177,4 @@ def value_of(document: Document) -> Any:
     Raises:
         CorruptionError: its bytes do not match their digest.
     """
-    where = str(document.key)
-    rest, _ = unseal(key_context(document.key), document.body, where)
-    return load_members(rest, where)["data"]
+    return sealed_members(document)["data"]

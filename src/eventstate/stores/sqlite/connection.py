@@ -1,14 +1,12 @@
 """Connections to one store file. This module holds the driver's settings, and why each is as it is."""
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 import os
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import apsw
 
@@ -19,6 +17,7 @@ from eventstate.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from eventstate.runtime.clock import chance
 from eventstate.stores.sqlite import schema
 from eventstate.stores.sqlite.faults import mapped, mapped_os
 
@@ -30,8 +29,7 @@ MINIMUM_SQLITE: Final = (3, 51, 3)
 """Older ones can lose committed data when two connections checkpoint (sqlite.org/wal.html, the WAL-reset bug)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """How a store file is opened.
 
     Attributes:
@@ -40,14 +38,15 @@ class Settings:
             commits on power loss; ``off`` may corrupt the file on power loss and is for experiments.
         timeout: seconds to wait for another process's lock.
         read_only: never write, not even to recover.
-        wal_pages: pages of write-ahead log after which it is copied back into the file.
+        wal_pages: pages of write-ahead log after which it is copied back into the file. SQLite's own default: a log
+            that is written over is synced in about half the time of one that grows.
     """
 
     path: Path
     durability: Durability = "full"
     timeout: float = 10.0
     read_only: bool = False
-    wal_pages: int = 2000
+    wal_pages: int = 1000
     vfs: str | None = None
 
     @property
@@ -145,7 +144,7 @@ def _configure(connection: apsw.Connection, settings: Settings, writable: bool) 
     # A COMMIT must not raise because of a checkpoint: we checkpoint between commits (checkpoint.py).
     connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("synchronous", settings.durability.upper())
-    connection.pragma("journal_size_limit", 4 * settings.wal_pages * 4096)
+    connection.pragma("journal_size_limit", 8 * settings.wal_pages * 4096)
     connection.pragma("cache_size", -16_384)
     connection.pragma("foreign_keys", False)
     if writable:
@@ -192,7 +191,8 @@ def patience(timeout: float) -> Callable[[int], bool]:
             began = now
         elif now - began > timeout:
             return False
-        time.sleep(random.uniform(0.0001, 0.002 if now - began < 1 else 0.01))
+        longest = 0.002 if now - began < 1 else 0.01
+        time.sleep(0.0001 + (longest - 0.0001) * chance())
         return True
 
     return wait

@@ -91,7 +91,7 @@ class Engine:
 
     def check_usable(self) -> None:
         """Raise if the engine was closed, or inherited over a fork."""
-        if self.is_inherited:
+        if os.getpid() != self._pid:
             raise StoreForkedError(store=self.settings.url)
         if self._closed:
             raise StoreClosedError(store=self.settings.url)
@@ -136,10 +136,9 @@ class Engine:
             for member in group:
                 member.error = error
             return
-        writing = Writing(writer, self.known, self.clock.now)
-        results: list[Committed | Refused] = []
+        writing = Writing(writer, self.known, self.clock)
         try:
-            results.extend(writing.apply(member.batch, careful=careful) for member in group)
+            results = [writing.apply(member.batch, careful) for member in group]
         except apsw.ConstraintError as error:
             self._roll_back(writer)
             if careful:
@@ -165,11 +164,13 @@ class Engine:
         except BaseException:
             self._poison(None)
             raise
-        self._known.update(writing.fresh)
+        if writing.fresh:
+            self._known.update(writing.fresh)
         # Conflicts too are told only now: they were judged against writes that could still have failed.
+        watched = self.watching.is_watched
         for member, result in zip(group, results, strict=True):
             member.result = result
-            if isinstance(result, Committed):
+            if watched and isinstance(result, Committed):
                 self.watching.wake(member.batch)
 
     def _tell_failed(self, group: Sequence[Member], results: Sequence[Committed | Refused], error: apsw.Error) -> None:
@@ -195,10 +196,9 @@ class Engine:
 
     def _begin(self) -> apsw.Connection:
         self.check_usable()
-        if self._writer is None:
-            self._adopt_writer(connect(self.settings, writable=True))
         writer = self._writer
-        assert writer is not None
+        if writer is None:
+            writer = self._adopt_writer(connect(self.settings, writable=True))
         try:
             writer.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
@@ -223,9 +223,10 @@ class Engine:
             with suppress(apsw.Error):
                 writer.close(True)
 
-    def _adopt_writer(self, connection: apsw.Connection) -> None:
+    def _adopt_writer(self, connection: apsw.Connection) -> apsw.Connection:
         self._writer = connection
         self._checkpointer.watch(connection)
+        return connection
 
     def _upkeep(self) -> None:
         writer = self._writer

@@ -108,7 +108,7 @@ class GroupCommit:
                         if member.batch.operations:
                             self._run((member,))
                     finally:
-                        if not member.settled:
+                        if member.result is None and member.error is None:
                             member.result = Unknown("the commit was interrupted")
                     self._after()
         finally:
@@ -189,6 +189,10 @@ class GroupCommit:
     def _hand_over(self) -> None:
         with self._mutex:
             self._running = False
+            if not self._queue:
+                self._leading = False
+                self._asked = None
+                return
             heir = self._next_heir()
             # Through its loop, so that those just told can join. Not if others wait too: the loop may be held up.
             at_once = heir is not None and any(member.runtime is not heir.runtime for member in self._queue)

@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from eventstate.core.documents import ENTRY, HEAD, JOB, KINDS, TASK, Document, FeedPage, Key
+from eventstate.core.documents import ENTRY, HEAD, JOB, KINDS, TASK, Document, FeedPage, Key, made
 from eventstate.stores.base import PAGE_BYTES
 from eventstate.stores.sqlite.writing import StreamNumbers
 
@@ -50,8 +50,10 @@ def scan(
     start = (after.id, after.n) if after is not None else ("", -1)
     if kind == HEAD:
         rows = _heads(connection, owner, id, prefix, start, limit)
+    elif kind == ENTRY and id is not None:
+        return _stream_page(connection, owner, id, prefix, start, limit)
     elif kind == ENTRY:
-        rows = _entries(connection, owner, id, prefix, start, limit)
+        rows = _entries(connection, owner, prefix, start, limit)
     else:
         rows = _others(connection, kind, owner, id, prefix, start, limit)
     return _page(rows, kind, owner, prefix, limit)
@@ -71,20 +73,10 @@ def _heads(
     return connection.execute(sql + " >= ? ORDER BY s.id LIMIT ?", (owner, prefix, limit + 1))
 
 
-def _entries(
-    connection: apsw.Connection, owner: str, id: str | None, prefix: str, start: tuple[str, int], limit: int
-) -> Rows:
-    columns = "SELECT s.id, e.version, e.position, e.written_at, e.body FROM "
-    if id is not None:
-        if start[0] > id:
-            return ()
-        sql = (
-            columns + "streams s CROSS JOIN entries e ON e.stream = s.number"
-            " WHERE s.owner = ? AND s.id = ? AND e.version > ? ORDER BY e.version LIMIT ?"
-        )
-        return connection.execute(sql, (owner, id, start[1] if start[0] == id else -1, limit + 1))
+def _entries(connection: apsw.Connection, owner: str, prefix: str, start: tuple[str, int], limit: int) -> Rows:
     sql = (
-        columns + "streams s CROSS JOIN entries e ON e.stream = s.number"
+        "SELECT s.id, e.version, e.position, e.written_at, e.body"
+        " FROM streams s CROSS JOIN entries e ON e.stream = s.number"
         " WHERE s.owner = ? AND s.id >= ? AND (s.id, e.version) > (?, ?)"
         " ORDER BY s.id, e.version LIMIT ?"
     )
@@ -114,12 +106,35 @@ def _page(rows: Rows, kind: str, owner: str, prefix: str, limit: int) -> tuple[l
     documents: list[Document] = []
     size = 0
     for id, n, revision, written_at, body in rows:
-        if not id.startswith(prefix):
+        if prefix and not id.startswith(prefix):
             return documents, False
         if len(documents) == limit or size >= PAGE_BYTES:
             return documents, True
         size += len(body)
-        documents.append(Document(Key(kind, owner, id, n), body, str(revision), written_at))
+        documents.append(made(Document, (made(Key, (kind, owner, id, n)), body, str(revision), written_at)))
+    return documents, False
+
+
+def _stream_page(
+    connection: apsw.Connection, owner: str, id: str, prefix: str, start: tuple[str, int], limit: int
+) -> tuple[list[Document], bool]:
+    """The entries of one stream, without its id in each row."""
+    documents: list[Document] = []
+    if start[0] > id or not id.startswith(prefix):
+        return documents, False
+    sql = (
+        "SELECT e.version, e.position, e.written_at, e.body"
+        " FROM streams s CROSS JOIN entries e ON e.stream = s.number"
+        " WHERE s.owner = ? AND s.id = ? AND e.version > ? ORDER BY e.version LIMIT ?"
+    )
+    size = 0
+    for n, position, written_at, body in connection.execute(
+        sql, (owner, id, start[1] if start[0] == id else -1, limit + 1)
+    ):
+        if len(documents) == limit or size >= PAGE_BYTES:
+            return documents, True
+        size += len(body)
+        documents.append(made(Document, (made(Key, (ENTRY, owner, id, n)), body, str(position), written_at)))
     return documents, False
 
 

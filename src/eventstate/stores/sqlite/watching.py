@@ -50,10 +50,14 @@ class Watching:
                 self._thread.start()
         return watch
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody watches."""
+        return bool(self._watches)
+
     def wake(self, batch: Batch) -> None:
         """Tell of a commit of this process."""
-        if self._watches:
-            self._watches.wake(changed_keys(batch))
+        self._watches.wake(changed_keys(batch))
 
     def _run(self, seen: tuple[int, int] | None) -> None:
         pause = IDLE_SECONDS

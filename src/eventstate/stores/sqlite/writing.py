@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import apsw
 
 from eventstate.core.documents import (
@@ -18,6 +16,7 @@ from eventstate.core.documents import (
     Require,
 )
 from eventstate.stores.limits import holds
+from eventstate.stores.sqlite.clock import StoreClock
 
 StreamNumbers = dict[tuple[str, str], int]
 
@@ -31,45 +30,45 @@ _KEEP_HIGHEST_POSITION = (
 class Writing:
     """One open write transaction. New streams are remembered here until it is committed."""
 
-    def __init__(self, connection: apsw.Connection, known: StreamNumbers, now: Callable[[], int]) -> None:
+    def __init__(self, connection: apsw.Connection, known: StreamNumbers, clock: StoreClock) -> None:
         self._connection = connection
         self._run = connection.cursor().execute
         self._known = known
         self.fresh: StreamNumbers = {}
-        self._now = now
+        self._clock = clock
 
-    def apply(self, batch: Batch, *, careful: bool = False) -> Committed | Refused:
+    def apply(self, batch: Batch, careful: bool = False) -> Committed | Refused:
         """Judge every precondition before the first write, then write all or nothing.
 
         Raises:
             apsw.ConstraintError: an append without snapshots met what its head did not tell of; ``careful`` names it.
         """
-        operations = batch.operations
+        token, operations = batch
         if len(operations) == 2 and not careful:
             entry, head = operations
-            if isinstance(entry, Put) and isinstance(head, Put) and entry.key.kind == ENTRY and head.key.kind == HEAD:
-                result = self._append(entry, head, batch.token)
+            if isinstance(entry, Put) and isinstance(head, Put):
+                result = self._append(entry, head, token)
                 if result is not None:
                     return result
         refused = [op.key for op in batch.operations if op.when is not Require.ANY and not self._holds(op.key, op.when)]
         if refused:
             return Refused(frozenset(refused))
-        at = self._now()
+        at = self._clock.now()
         position: int | None = None
         revisions: dict[Key, str] = {}
         for operation in batch.operations:
             if isinstance(operation, Put):
                 key = operation.key
-                revisions[key] = batch.token
+                revisions[key] = token
                 if key.kind == ENTRY:
                     if operation.when is not Require.ABSENT:
                         self._delete(key)
                     position = self._put_entry(key, operation.body, at)
                     revisions[key] = str(position)
                 elif key.kind == HEAD:
-                    self._put_head(key, operation.body, batch.token, at)
+                    self._put_head(key, operation.body, token, at)
                 else:
-                    self._put_document(key, operation.body, batch.token, at)
+                    self._put_document(key, operation.body, token, at)
             elif isinstance(operation, Delete):
                 self._delete(operation.key)
         return Committed(revisions, at, position)
@@ -80,24 +79,27 @@ class Writing:
         None, with nothing written, where it was not, or where this is no usual append. That the entry is absent follows
         from the head; where it is not, the index refuses it.
         """
-        if entry.when is not Require.ABSENT or isinstance(head.when, Require) or entry.key[1:3] != head.key[1:3]:
+        entry_key, entry_body, absent = entry
+        head_key, head_body, revision = head
+        kind, owner, id, _ = head_key
+        if kind != HEAD or entry_key[:3] != (ENTRY, owner, id) or absent is not Require.ABSENT:
             return None
-        number = self._known.get((head.key.owner, head.key.id))
-        if number is None:
+        number = self._known.get((owner, id))
+        if number is None or isinstance(revision, Require):
             return None
-        at = self._now()
+        at = self._clock.now()
         self._run(
             "UPDATE heads SET revision = ?, written_at = ?, body = ? WHERE stream = ? AND revision = ?",
-            (token, at, head.body, number, head.when),
+            (token, at, head_body, number, revision),
         )
         if not self._connection.changes():
             return None
         self._run(
             "INSERT INTO entries (stream, version, written_at, body) VALUES (?, ?, ?, ?)",
-            (number, entry.key.n, at, entry.body),
+            (number, entry_key.n, at, entry_body),
         )
         position = self._connection.last_insert_rowid()
-        return Committed({entry.key: str(position), head.key: token}, at, position)
+        return Committed({entry_key: str(position), head_key: token}, at, position)
 
     def _holds(self, key: Key, when: Require | str) -> bool:
         return holds(when, self._revision(key))

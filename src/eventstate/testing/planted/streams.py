@@ -12,7 +12,7 @@ import orjson
 
 from eventstate.core import chain, planner
 from eventstate.core import format as storage_format
-from eventstate.core.chain import stored_digest, unseal
+from eventstate.core.chain import stored_digest, verified
 from eventstate.core.documents import COMMAND, ENTRY, HEAD, SNAPSHOT, Batch, Document, Key, Put, Require
 from eventstate.core.fold import Fold
 from eventstate.core.format import Tip, decode_snapshot, snapshot_key
@@ -104,12 +104,12 @@ def _parsed_chain() -> list[Patch]:
 
 def _unchecked(kind: str) -> Any:
     def patches() -> list[Patch]:
-        def trusting(context: bytes, body: bytes, where: str) -> tuple[bytes, bytes]:
+        def trusting(context: bytes, body: bytes, where: Key | str) -> bytes:
             if context.startswith(kind.encode() + b"\0"):
-                return b"{" + body[51:], stored_digest(body)
-            return unseal(context, body, where)
+                return stored_digest(body)
+            return verified(context, body, where)
 
-        return [(storage_format, "unseal", trusting)]
+        return [(storage_format, "verified", trusting)]
 
     return patches
 
