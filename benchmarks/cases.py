@@ -1,4 +1,7 @@
-"""What one run measures: the workloads W1 to W5 with their arms and sizes. W6 is in `imports`."""
+"""What one run measures: the workloads W1 to W5 and W8 with their arms and sizes.
+
+W6 is in `imports`, W7 in `growth`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from benchmarks import registry as arms
+from benchmarks.environments import OWN
 from benchmarks.payloads import LABELS, Size
 from benchmarks.protocol import Workload
 from benchmarks.registry import Arm
 
 SIZES: Final[tuple[Size, ...]] = ("small", "large")
 SNAPSHOT_EVERY: Final = 100
+CONTENDERS: Final = 16
 TAIL: Final = 50
 """Events after the last snapshot where snapshots are taken."""
 
@@ -25,34 +30,40 @@ class Scale:
     append_events: int
     append_seconds: float
     rounds: int
+    slow_peer_rounds: int
     concurrent_events: int
     concurrent_seconds: float
     rebuild_events: int
     recover_machines: int
     import_rounds: int
+    growth_rounds: int
 
 
 QUICK: Final = Scale(
     append_rounds=7,
-    append_events=600,
+    append_events=400,
     append_seconds=0.5,
     rounds=3,
+    slow_peer_rounds=2,
     concurrent_events=200,
-    concurrent_seconds=0.8,
+    concurrent_seconds=0.5,
     rebuild_events=10_000,
     recover_machines=10_000,
-    import_rounds=9,
+    import_rounds=4,
+    growth_rounds=7,
 )
 LONG: Final = Scale(
     append_rounds=15,
     append_events=5_000,
     append_seconds=5.0,
     rounds=7,
+    slow_peer_rounds=7,
     concurrent_events=1_000,
     concurrent_seconds=4.0,
     rebuild_events=100_000,
     recover_machines=10_000,
     import_rounds=15,
+    growth_rounds=15,
 )
 
 
@@ -63,6 +74,7 @@ class Case:
     Attributes:
         unit: what ``rate`` counts; ``ms`` where only the time is shown; ``B/event`` for sizes, read from the seed.
         count_syncs: also count the sync system calls per append, in one extra measurement.
+        peer_rounds: slow peers are measured in the first rounds only; None: in all.
     """
 
     name: str
@@ -79,15 +91,20 @@ class Case:
     seconds: float = 60.0
     repeat: int = 1
     count_syncs: bool = False
+    peer_rounds: int | None = None
+
+    def takes_part(self, arm: Arm, number: int) -> bool:
+        """Whether an arm is measured in a round, counted from 0."""
+        return arm.environment == OWN or self.peer_rounds is None or number < self.peer_rounds
 
     @property
     def seeded(self) -> bool:
-        return self.workload in ("rebuild", "recover", "size")
+        return self.workload in ("rebuild", "recover", "growth", "size")
 
 
 def cases(scale: Scale) -> list[Case]:
     """All cases in the order of the table."""
-    return [*_append(scale), *_concurrent(scale), *_rebuild(scale), _recover(scale), *_sizes(scale)]
+    return [*_append(scale), *_concurrent(scale), *_rebuild(scale), _recover(scale), *_sizes(scale), _contended(scale)]
 
 
 def select(
@@ -107,6 +124,13 @@ def select(
     ]
 
 
+OWN_WRITERS: Final[dict[Size, tuple[Arm, ...]]] = {
+    "small": (arms.OURS, arms.OURS_STATES, arms.OURS_ASYNC, arms.RAW_ASYNC),
+    "large": (arms.OURS, arms.OURS_ASYNC),
+}
+PEER_WRITERS: Final = (arms.EVENTSOURCING, arms.EVENTSOURCE_PY, arms.LANGGRAPH, arms.LANGGRAPH_ASYNC, arms.DBOS)
+
+
 def _append(scale: Scale) -> list[Case]:
     return [
         Case(
@@ -115,17 +139,7 @@ def _append(scale: Scale) -> list[Case]:
             workload="append",
             unit="/s",
             reference=arms.RAW,
-            arms=(
-                arms.OURS,
-                arms.OURS_STATES,
-                arms.OURS_ASYNC,
-                arms.RAW_ASYNC,
-                arms.EVENTSOURCING,
-                arms.EVENTSOURCE_PY,
-                arms.LANGGRAPH,
-                arms.LANGGRAPH_ASYNC,
-                arms.DBOS,
-            ),
+            arms=(*OWN_WRITERS[size], *PEER_WRITERS),
             rounds=scale.append_rounds,
             size=size,
             events=scale.append_events,
@@ -182,10 +196,11 @@ def _rebuild(scale: Scale) -> list[Case]:
             rounds=scale.rounds,
             size=size,
             events=events,
-            repeat=3,
+            repeat=2,
         )
 
-    small, large = case("small", scale.rebuild_events), replace(case("large", 10_000), repeat=1)
+    small = case("small", scale.rebuild_events)
+    large = replace(case("large", 10_000), repeat=1, peer_rounds=scale.slow_peer_rounds)
     snapshots = replace(
         small,
         name="w3-snapshots",
@@ -204,15 +219,16 @@ def _recover(scale: Scale) -> Case:
         workload="recover",
         unit="machines/s",
         reference=arms.RAW,
-        arms=tuple(arm for arm in REPLAYERS if arm is not arms.OURS_STATES),  # its heads are read in the same way
+        arms=tuple(arms.OURS_STATES_BULK if arm is arms.OURS_STATES else arm for arm in REPLAYERS),
         rounds=scale.rounds,
+        peer_rounds=scale.slow_peer_rounds,
         machines=scale.recover_machines,
         events=10,
     )
 
 
 def _sizes(scale: Scale) -> list[Case]:
-    seeds = (*_rebuild(scale)[:2], _recover(scale))
+    seeds = (*_rebuild(scale)[:2], _recover(scale))  # what these read is what is measured here
     titles = ("one machine, 200 B", "one machine, 4 KiB", f"{scale.recover_machines:,} machines, 200 B")
     return [
         replace(
@@ -225,3 +241,17 @@ def _sizes(scale: Scale) -> list[Case]:
         )
         for number, (seed, title) in enumerate(zip(seeds, titles, strict=True), start=1)
     ]
+
+
+def _contended(scale: Scale) -> Case:
+    return Case(
+        name="w8",
+        title=f"W8 {CONTENDERS} writers, one document",
+        workload="contended",
+        unit="/s",
+        reference=arms.RAW_SWAP,
+        arms=(arms.OURS_TRANSACTIONS, arms.OURS_SWAP),
+        rounds=scale.rounds,
+        machines=CONTENDERS,
+        seconds=max(1.0, scale.concurrent_seconds),
+    )

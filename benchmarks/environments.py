@@ -32,6 +32,9 @@ class Pins:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+CHARTS: Final = "charts"
+"""The environment that draws; nothing is measured in it."""
+
 PEERS: Final[dict[str, tuple[Pins, ...]]] = {  # the first entry for which a Python is found is used
     "eventsourcing": (Pins(requirements=("eventsourcing==9.5.6", "typing-extensions==4.16.0")),),
     "eventsource-py": (
@@ -67,6 +70,20 @@ PEERS: Final[dict[str, tuple[Pins, ...]]] = {  # the first entry for which a Pyt
         ),
     ),
     "dbos": (Pins(requirements=("dbos==3.4.0", "SQLAlchemy==2.1.9")),),
+    "langgraph-firestore": (
+        Pins(
+            requirements=(
+                "langgraph-checkpoint-firestore==0.4.0",
+                "langgraph==1.2.24",
+                "langgraph-checkpoint==4.3.2",
+                "langchain-core==1.8.3",
+                "google-cloud-firestore==2.34.1",
+                "grpcio==1.85.3",
+                "protobuf==7.36.2",
+            )
+        ),
+    ),
+    "charts": (Pins(requirements=("matplotlib==3.11.2",)),),
 }
 
 
@@ -83,6 +100,11 @@ def interpreter(name: str, cache: Path) -> Path:
         if base is not None:
             return _ready(name, pins, base, cache)
     raise EnvironmentFailed("no fitting Python interpreter found")
+
+
+def is_ready(name: str, cache: Path) -> bool:
+    """Whether `interpreter` has nothing to make."""
+    return name == OWN or any((_folder(name, pins, cache) / "ready").exists() for pins in PEERS[name])
 
 
 def find_python(oldest: tuple[int, int]) -> Path | None:
@@ -109,7 +131,7 @@ def _is_version(python: Path, wanted: str) -> bool:
 
 
 def _ready(name: str, pins: Pins, base: Path, cache: Path) -> Path:
-    folder = cache / "environments" / f"{name}-{pins.digest}"
+    folder = _folder(name, pins, cache)
     python = folder / "bin" / "python"
     if (folder / "ready").exists():
         return python
@@ -118,6 +140,10 @@ def _ready(name: str, pins: Pins, base: Path, cache: Path) -> Path:
     _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins.requirements])
     (folder / "ready").touch()
     return python
+
+
+def _folder(name: str, pins: Pins, cache: Path) -> Path:
+    return cache / "environments" / f"{name}-{pins.digest}"
 
 
 def _call(command: list[str]) -> None:

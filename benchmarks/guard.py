@@ -29,7 +29,9 @@ BOUNDS: Final = (
     Bound("w3-small", "eventstate", "rate", 0.06),
     Bound("w3-small", "eventstate, plain states", "rate", 0.06),
     Bound("w4", "eventstate", "rate", 0.05),
+    Bound("w4", "eventstate, plain states", "rate", 0.05),
     Bound("w5-3", "eventstate", "bytes_per_event", 0.70),
+    Bound("w8", "eventstate, transactions", "rate", 0.06),
 )
 ARMS: Final = ("eventstate",)
 CASES: Final = tuple(sorted({bound.case for bound in BOUNDS}))

@@ -21,13 +21,20 @@ class MeasurementFailed(Exception):
     """The child gave no measurement; the text says why in one line."""
 
 
-def measure(python: Path, request: Request, *, prefix: Sequence[str] = (), timeout: float = TIMEOUT) -> dict[str, Any]:
-    """The answer of a new child process.
+def measure(
+    python: Path,
+    request: Request,
+    *,
+    prefix: Sequence[str] = (),
+    timeout: float = TIMEOUT,
+    module: str = "benchmarks.child",
+) -> dict[str, Any]:
+    """The answer of a new child process, which runs ``module``.
 
     Raises:
         MeasurementFailed: it failed, said nothing or took too long.
     """
-    command = [*prefix, str(python), "-m", "benchmarks.child"]
+    command = [*prefix, str(python), "-m", module]
     output, errors = call(command, request.to_json() + "\n", timeout=timeout)
     lines = output.splitlines()
     try:

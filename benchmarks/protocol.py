@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from benchmarks.payloads import Size
 
-Workload: TypeAlias = Literal["append", "concurrent", "processes", "rebuild", "recover", "seed"]
+Workload: TypeAlias = Literal["append", "concurrent", "processes", "rebuild", "recover", "contended", "growth", "seed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Request:
         first: the number of this process's first machine, so that several processes share no machine.
         marks: True to mark the measured part with two syncs of marker files, for a system call trace.
         wait: True to print "ready" and wait for a line before the measured part.
+        parts: several stores measured by one process in alternation, each with its arm, path and shape.
     """
 
     workload: Workload
@@ -41,11 +42,15 @@ class Request:
     first: int = 0
     marks: bool = False
     wait: bool = False
+    parts: tuple[Request, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        fields: dict[str, Any] = json.loads(text)
-        return cls(**fields)
+        return cls._of(json.loads(text))
+
+    @classmethod
+    def _of(cls, fields: dict[str, Any]) -> Request:
+        return cls(**{**fields, "parts": tuple(cls._of(part) for part in fields["parts"])})

@@ -41,6 +41,26 @@ OURS_ASYNC: Final = Arm(
     name="eventstate, asyncio", environment=OWN, module="eventstate_arm", style="async", variant="events"
 )
 
+RAW_SWAP: Final = Arm(name="raw compare-and-swap", environment=OWN, module="raw_counter_arm", style="sync")
+OURS_SWAP: Final = Arm(
+    name="eventstate, store's compare-and-swap",
+    environment=OWN,
+    module="eventstate_counter_arm",
+    style="sync",
+    variant="store",
+)
+OURS_TRANSACTIONS: Final = Arm(
+    name="eventstate, transactions",
+    environment=OWN,
+    module="eventstate_counter_arm",
+    style="sync",
+    variant="transactions",
+)
+OURS_BULK: Final = Arm(name="eventstate", environment=OWN, module="eventstate_bulk", style="sync", variant="events")
+OURS_STATES_BULK: Final = Arm(
+    name="eventstate, plain states", environment=OWN, module="eventstate_bulk", style="sync", variant="states"
+)
+
 EVENTSOURCING: Final = Arm(name="eventsourcing", environment="eventsourcing", module="eventsourcing_arm", style="sync")
 EVENTSOURCE_PY: Final = Arm(
     name="eventsource-py, asyncio", environment="eventsource-py", module="eventsource_py_arm", style="async"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 HIGHER_IS_BETTER = frozenset({"rate"})
@@ -84,7 +86,23 @@ class Row:
             "failures": self.failures,
             "notes": self.notes,
             "rounds": self.rounds,
+            "every_ratio": self.ratios,
         }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Row:
+        """A row as `to_json` gave it; older files kept the spread of the ratios only."""
+        spreads: Mapping[str, Mapping[str, float]] = content["ratios"]
+        every = {name: [one["low"], one["median"], one["high"]] for name, one in spreads.items()}
+        return cls(
+            arm=content["arm"],
+            rounds=content["rounds"],
+            ratios=content.get("every_ratio", every),
+            failures=content["failures"],
+            facts=content["facts"],
+            extra=content["extra"],
+            notes=content["notes"],
+        )
 
 
 def _is_number(value: object) -> bool:
@@ -93,15 +111,71 @@ def _is_number(value: object) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class Table:
-    """One case with all its rows, the reference first."""
+    """One case with all its rows, the reference first.
+
+    Attributes:
+        wanted: the rounds that a run to the end makes; 0 where rounds are not counted.
+        done: the rounds made, those with failures too.
+    """
 
     name: str
     title: str
     unit: str
     rows: list[Row]
+    wanted: int = 0
+    done: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.done >= self.wanted
 
     def row(self, arm: str) -> Row | None:
         return next((row for row in self.rows if row.arm == arm), None)
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "title": self.title, "unit": self.unit, "rows": [row.to_json() for row in self.rows]}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "unit": self.unit,
+            "wanted": self.wanted,
+            "done": self.done,
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Table:
+        return cls(
+            name=content["name"],
+            title=content["title"],
+            unit=content["unit"],
+            rows=[Row.from_json(row) for row in content["rows"]],
+            wanted=content.get("wanted", 0),
+            done=content.get("done", 0),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Results:
+    """One run: its tables, and the facts about the machine and the mode that belong below them."""
+
+    machine: dict[str, Any]
+    tables: list[Table]
+
+    @property
+    def complete(self) -> bool:
+        return all(table.complete for table in self.tables)
+
+    def table(self, name: str) -> Table | None:
+        return next((table for table in self.tables if table.name == name), None)
+
+    def write(self, file: Path) -> None:
+        """Write every measurement as JSON; the folder is made where it is missing."""
+        content = {"machine": self.machine, "cases": [table.to_json() for table in self.tables]}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, file: Path) -> Results:
+        """A file that `write` made."""
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return cls(machine=content["machine"], tables=[Table.from_json(one) for one in content["cases"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from benchmarks.arms.apsw_facts import Connections
 from benchmarks.arms.session import Shape, machine_name
 from benchmarks.payloads import CHANGED_BY, REASON, State, state
 from eventstate import (
+    AppendTo,
     AsyncStateMachinePersister,
     Machine,
     StateMachinePersister,
@@ -22,6 +24,8 @@ CONNECTIONS = Connections()
 GOVERNOR = "bench"
 PLAIN = "plain"
 SNAPSHOT_EVERY = 100
+TOGETHER = 100
+"""Machines in one commit of a seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,19 @@ class EventstateSession:
                 orders, machine, Changed(state), expected=before, changed_by=CHANGED_BY, reason=REASON
             )
 
+    def append_together(self, machines: Sequence[str], before: int, state: State) -> None:
+        """The same event for each of these machines, in one commit."""
+        appends = [AppendTo(orders, machine, Changed(state), expected=before) for machine in machines]
+        self.persister.append_together(*appends, changed_by=CHANGED_BY, reason=REASON)
+
     def rebuild(self, machine: str) -> int:
         name = f"{PLAIN if self._plain else orders.name}-{machine}"
         if self._shape is None:  # a check after writing: everything is read again
             return self.persister.rebuild(name, full=True).data["n"]
         return self.persister.load(name, at_version=self._shape.events).data["n"]
+
+    def current(self, machine: str) -> int:
+        return self.persister.load(f"{PLAIN if self._plain else orders.name}-{machine}").data["n"]
 
     def recover(self) -> tuple[int, int]:
         recovered = list(self.persister.recover())
@@ -129,10 +141,15 @@ async def open_async(path: Path, *, variant: str, shape: Shape | None) -> AsyncE
 
 
 def seed(path: Path, shape: Shape, *, variant: str) -> None:
-    """One append per event, machine after machine for each event, as live traffic would leave it."""
+    """One entry per event, machine after machine for each event, as live traffic would leave it."""
     session = EventstateSession(path, plain=variant == "states", shape=shape, options="?durability=off")
+    names = [machine_name(index) for index in range(shape.machines)]
     for n in range(1, shape.events + 1):
         value = state(shape.size, n)
-        for index in range(shape.machines):
-            session.append(machine_name(index), n - 1, value)
+        if variant == "states":
+            for name in names:
+                session.append(name, n - 1, value)
+        else:
+            for first in range(0, len(names), TOGETHER):
+                session.append_together(names[first : first + TOGETHER], n - 1, value)
     session.close()

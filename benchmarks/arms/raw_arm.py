@@ -29,6 +29,7 @@ UPSERT: Final = (
     "INSERT INTO heads (stream, version, body) VALUES (?, ?, ?)"
     " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, body = excluded.body"
 )
+CURRENT: Final = "SELECT body FROM heads WHERE stream = ?"
 SNAPSHOT: Final = "INSERT INTO snapshots (stream, version, body) VALUES (?, ?, ?)"
 
 
@@ -86,6 +87,9 @@ class RawSession:
 
     def rebuild(self, machine: str) -> int:
         return rebuild(self._connection, machine)
+
+    def current(self, machine: str) -> int:
+        return orjson.loads(self._connection.execute(CURRENT, (machine,)).get)["n"]
 
     def recover(self) -> tuple[int, int]:
         states = [orjson.loads(body) for (body,) in self._connection.execute("SELECT body FROM heads")]

@@ -49,6 +49,28 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
+class Growing(Session, Protocol):
+    """A session whose stores are measured at several sizes."""
+
+    def current(self, machine: str) -> int:
+        """Load a machine's current state, as an application does, and return its field ``n``."""
+        ...
+
+
+class Counter(Protocol):
+    """One number in one document, which many threads count up."""
+
+    def increment(self) -> bool:
+        """Count up once; False where it was given up."""
+        ...
+
+    def value(self) -> int: ...
+
+    def facts(self) -> dict[str, str]: ...
+
+    def close(self) -> None: ...
+
+
 @runtime_checkable
 class Enclosing(Protocol):
     """A session whose appends are only possible inside something of its own, such as a workflow."""

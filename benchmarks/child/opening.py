@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-from benchmarks.arms.session import AsyncSession, Session, Shape
+from benchmarks.arms.session import AsyncSession, Counter, Session, Shape
 from benchmarks.protocol import Request
 
 
@@ -16,6 +16,8 @@ class ArmModule(Protocol):
     def open_sync(self, path: Path, *, variant: str, shape: Shape | None) -> Session: ...
 
     async def open_async(self, path: Path, *, variant: str, shape: Shape | None) -> AsyncSession: ...
+
+    def open_counter(self, path: Path, *, variant: str) -> Counter: ...
 
     def seed(self, path: Path, shape: Shape, *, variant: str) -> None: ...
 
@@ -38,3 +40,7 @@ async def open_async(request: Request, *, seeded: bool = False) -> AsyncSession:
     return await arm(request).open_async(
         Path(request.path), variant=request.variant, shape=shape(request) if seeded else None
     )
+
+
+def open_counter(request: Request) -> Counter:
+    return arm(request).open_counter(Path(request.path), variant=request.variant)

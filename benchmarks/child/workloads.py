@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from benchmarks.child import appending, processes, reading, seeding
+from benchmarks.child import appending, contending, growing, processes, reading, seeding
 from benchmarks.protocol import Request
 
 Answer = dict[str, Any]
@@ -16,6 +16,8 @@ SYNC: Final[dict[str, Callable[[Request], Answer]]] = {
     "concurrent": appending.run_sync,
     "rebuild": reading.rebuild_sync,
     "recover": reading.recover_sync,
+    "contended": contending.run,
+    "growth": growing.run,
 }
 ASYNC: Final[dict[str, Callable[[Request], Coroutine[Any, Any, Answer]]]] = {
     "append": appending.run_async,
