@@ -227,6 +227,37 @@ def _contended() -> list[Goal]:
     ]
 
 
+def _firestore() -> list[Goal]:
+    one, many = "eventstate", "eventstate, asyncio"
+    step, step_asyncio = "langgraph, step of a graph", "langgraph, step of a graph, asyncio"
+    goals: list[Goal] = []
+    for size, label in (("small", "200 B"), ("large", "4 KiB")):
+        goals += [
+            Goal(f"Firestore, one stream, {label}: >= 0.8 of raw stubs", f"w9-one-{size}", one, "rate", least=0.8),
+            Goal(
+                f"Firestore, one stream, {label}: >= 4x a step of langgraph",
+                f"w9-one-{size}",
+                one,
+                "rate",
+                least=4.0,
+                against="peers",
+                peers=(step,),
+            ),
+            Goal(f"Firestore, 64 streams, {label}: >= 0.8 of raw stubs", f"w9-tasks-{size}", many, "rate", least=0.8),
+            Goal(
+                f"Firestore, 64 streams, {label}: >= 15x a step of langgraph",
+                f"w9-tasks-{size}",
+                many,
+                "rate",
+                least=15.0,
+                against="peers",
+                peers=(step_asyncio,),
+            ),
+            Goal(f"Firestore, load, {label}: >= 0.8 of raw stubs", f"w9-load-{size}", one, "rate", least=0.8),
+        ]
+    return [goal._replace(files="any") for goal in goals]
+
+
 GOALS: Final = (
     *_one_writer(),
     *_many_writers(),
@@ -235,6 +266,7 @@ GOALS: Final = (
     *_starting(),
     *_growth(),
     *_contended(),
+    *_firestore(),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.cases import QUICK, cases
+from benchmarks.firestore import firestore_cases
 from benchmarks.goals import GOALS, Goal, kind, reached
 from benchmarks.growth import ARMS, OPERATIONS, SIZES, row_name
 from benchmarks.imports import IMPORTS
@@ -96,7 +97,8 @@ def test_goals_of_other_files_and_other_cases_are_left_out() -> None:
 
 
 def test_every_goal_names_rows_that_a_run_has() -> None:
-    rows = {case.name: {arm.name for arm in (case.reference, *case.arms)} for case in cases(QUICK)}
+    every = [*cases(QUICK), *firestore_cases(QUICK)]
+    rows = {case.name: {arm.name for arm in (case.reference, *case.arms)} for case in every}
     rows |= {f"w7-{operation}": {row_name(arm, size) for arm in ARMS for size in SIZES} for operation in OPERATIONS}
     rows["w6"] = {one.arm for one in IMPORTS}
     named = [(goal.case, arm) for goal in GOALS for arm in (goal.arm, *goal.peers)]

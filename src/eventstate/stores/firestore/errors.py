@@ -48,6 +48,11 @@ def is_retried(error: RpcError) -> bool:
     return error.code in _RETRIED
 
 
+def is_refusal(error: RpcError) -> bool:
+    """Whether this answer to a commit proves that it wrote nothing."""
+    return error.code in REFUSED | _DENIED | _MISCONFIGURED | _INVALID
+
+
 def final_error(error: RpcError, *, store: str) -> EventStateError | None:
     """The typed error of a call that was certainly refused, or None where the status proves nothing.
 

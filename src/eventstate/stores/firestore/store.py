@@ -15,6 +15,7 @@ from eventstate.core.documents import (
     FeedPage,
     Fetched,
     Key,
+    Operation,
     Page,
     Put,
     Refused,
@@ -23,6 +24,7 @@ from eventstate.core.documents import (
 )
 from eventstate.errors import DocumentTooLargeError, InvalidInputError, StoreUnavailableError
 from eventstate.runtime.base import Runtime
+from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.base import Capabilities, Closing
 from eventstate.stores.firestore import messages, queries
 from eventstate.stores.firestore.errors import REFUSED, RpcError, final_error
@@ -33,6 +35,7 @@ from eventstate.stores.firestore.pages import Documents, FeedBuilder, PageBuilde
 from eventstate.stores.firestore.paths import Paths, key_range
 from eventstate.stores.firestore.reading import read
 from eventstate.stores.firestore.rpc import Message, Target, open_rpc
+from eventstate.stores.firestore.sending import Answer, Outgoing, Sender
 from eventstate.stores.firestore.url import FirestoreSettings
 from eventstate.stores.firestore.watching import Watching
 from eventstate.stores.limits import check_batch
@@ -66,6 +69,13 @@ class FirestoreStore(Closing):
         self._epoch = settings.epoch
         target = Target(self._paths.database, emulator, credentials, self._url)
         self._rpc = open_rpc(target, runtime)
+        self._sender = Sender(
+            self._rpc,
+            runtime,
+            messages.commit_database(self._paths),
+            self._timeout,
+            shares=not isinstance(runtime, BlockingRuntime),
+        )
         self._watching = Watching(
             lambda: ListenStream(target, self._rpc.counts),
             self._paths.name,
@@ -162,16 +172,17 @@ class FirestoreStore(Closing):
             impossible = messages.never_holds(batch)
             if impossible:
                 return Refused(impossible)
-            request = messages.commit_request(self._paths, batch)
-            if len(request) > MAX_REQUEST_BYTES:
+            sent = [operation for operation in batch.operations if messages.sends_write(operation)]
+            writes = messages.commit_writes(self._paths, sent)
+            size = self._sender.size(writes)
+            if size > MAX_REQUEST_BYTES:
                 what = "the batch with the names of its documents"
-                raise DocumentTooLargeError(what=what, size=len(request), limit=MAX_REQUEST_BYTES)
-            try:
-                response = await self._rpc.unary("Commit", request, self._timeout)
-            except RpcError as error:
-                return await self._failed(batch, error)
+                raise DocumentTooLargeError(what=what, size=size, limit=MAX_REQUEST_BYTES)
+            outcome = await self._sender.send(Outgoing(batch, writes, len(sent)))
+            if isinstance(outcome, RpcError):
+                return await self._failed(batch, outcome)
             self._is_confirmed = True
-            return self._committed(batch, response)
+            return self._committed(sent, outcome)
 
     def watch(self, keys: Sequence[Key]) -> Watch:
         with self._calls:
@@ -211,13 +222,13 @@ class FirestoreStore(Closing):
         self._is_confirmed = True
         return result
 
-    def _committed(self, batch: Batch, response: Message) -> Committed:
-        sent = (operation for operation in batch.operations if messages.sends_write(operation))
+    def _committed(self, sent: Sequence[Operation], answer: Answer) -> Committed:
         revisions = {
             operation.key: messages.revision(result.update_time)
-            for operation, result in zip(sent, response.write_results, strict=True)
+            for operation, result in zip(sent, answer.results, strict=True)
             if isinstance(operation, Put)
         }
+        response = answer.response
         has_time = response.HasField("commit_time")  # a batch that only checks for nothing is answered without
         return Committed(revisions, messages.microseconds(response.commit_time) if has_time else self._runtime.now())
 
