@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -344,3 +347,20 @@ def test_methods_say_which_id_is_missing(world: World) -> None:
         persister.load(orders, 42)
     persister.append(orders, "42", Placed("x"), Paid(1), expected=0)
     assert persister.load(orders, "42").version == 2
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_state_just_written_is_the_state_as_it_is_loaded(world: World, typed: bool) -> None:
+    persister = world(machines=[make_orders()])
+    if typed:
+        written = persister.append("order-1", Event("Placed", {"line": "tea"}), expected=0, changed_by="kim")
+    else:
+        written = persister.save_state("doc", {"a": [1]}, expected=0, changed_by="kim", context={"x": 1})
+    loaded = persister.load(written.id)
+    for copied in (written, pickle.loads(pickle.dumps(written)), copy.copy(written), copy.deepcopy(written)):
+        assert replace(copied, position=None) == loaded
+        assert copied.metadata.changed_by == "kim"
+        assert copied.timestamp == loaded.timestamp
+    assert repr(written.data) in repr(written)
+    with pytest.raises(AttributeError, match="no attribute 'versoin'"):
+        _ = getattr(written, "versoin")  # noqa: B009
