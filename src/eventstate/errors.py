@@ -9,17 +9,22 @@
     │   ├── UnknownEventError
     │   ├── NestedTransactionError
     │   ├── TransactionEndedError
-    │   └── ScanNotSerializableError
+    │   ├── ScanNotSerializableError
+    │   ├── ExportFileError
+    │   └── ProjectionVersionError
     ├── IllegalTransitionError            the machine's declaration forbids it
     ├── NotFoundError
     │   ├── StateNotFoundError
     │   ├── VersionNotFoundError
-    │   └── StateDeletedError
+    │   ├── StateDeletedError
+    │   ├── ProjectionNotFoundError
+    │   └── SubjectNotFoundError
     ├── ConflictError                     someone else was faster; nothing was written
     │   ├── VersionConflictError
     │   ├── TransactionConflictError
     │   ├── DeadlockDetectedError
-    │   └── IdempotencyMismatchError
+    │   ├── IdempotencyMismatchError
+    │   └── HistoryConflictError
     ├── LockError                         a lock that is not had, or not had any more
     │   ├── LockTimeoutError
     │   ├── LockAlreadyHeldError
@@ -39,6 +44,10 @@
     │   ├── FormatError
     │   └── NotSupportedError
     ├── CorruptionError                   stored bytes are not what was written
+    │   └── DecryptionError
+    ├── KeyringError                      for want of a subject's key
+    │   ├── KeyLostError
+    │   └── SubjectErasedError
     └── SchemaError                       stored bytes are good, but this code can't read them
         ├── UpcastError
         └── SchemaNewerError
@@ -58,14 +67,19 @@ __all__ = [
     "ConflictError",
     "CorruptionError",
     "DeadlockDetectedError",
+    "DecryptionError",
     "DocumentTooLargeError",
     "EncodingError",
     "EventStateError",
+    "ExportFileError",
     "FormatError",
+    "HistoryConflictError",
     "IdempotencyMismatchError",
     "IllegalTransitionError",
     "InvalidIdError",
     "InvalidInputError",
+    "KeyLostError",
+    "KeyringError",
     "LeaseLostError",
     "LockAlreadyHeldError",
     "LockError",
@@ -76,6 +90,8 @@ __all__ = [
     "NotRepeatableError",
     "NotSupportedError",
     "OutcomeError",
+    "ProjectionNotFoundError",
+    "ProjectionVersionError",
     "ScanNotSerializableError",
     "SchemaError",
     "SchemaNewerError",
@@ -88,6 +104,8 @@ __all__ = [
     "StorePermissionError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "SubjectErasedError",
+    "SubjectNotFoundError",
     "TokenExpiredError",
     "TransactionConflictError",
     "TransactionEndedError",
@@ -209,6 +227,33 @@ class ScanNotSerializableError(InvalidInputError):
         )
 
 
+class ExportFileError(InvalidInputError):
+    """A file is no export of streams, is cut, or was changed. Nothing of it was written.
+
+    ``line`` counts from 1. Export again, or fetch the file again.
+    """
+
+    def __init__(self, *, file: str, line: int, problem: str) -> None:
+        self.file = file
+        self.line = line
+        self.problem = problem
+        super().__init__(f"{file}, line {line}: {problem}")
+
+
+class ProjectionVersionError(InvalidInputError):
+    """The projection that is read was built by another version of its code. Nothing was written.
+
+    Newer code rebuilds it; older code is to be stopped.
+    """
+
+    def __init__(self, *, name: str, running: int, current: int) -> None:
+        self.name = name
+        self.running = running
+        self.current = current
+        what = "rebuild it, then run it" if running > current else "this process runs old code: stop it"
+        super().__init__(f"projection {name!r} is built by version {current}, this code is version {running}: {what}")
+
+
 class IllegalTransitionError(EventStateError):
     """The machine's declared transitions forbid this action in this state. Nothing was written."""
 
@@ -263,6 +308,25 @@ class StateDeletedError(NotFoundError):
         self.state_id = state_id
         self.version = version
         super().__init__(f"{state_id!r} was deleted at version {version}; pass reopen=True to begin a new incarnation")
+
+
+class SubjectNotFoundError(NotFoundError):
+    """The keyring has no key for this subject, and never had one. Check the name and the governor."""
+
+    def __init__(self, *, governor: str) -> None:
+        self.governor = governor
+        super().__init__(
+            f"the keyring has no such subject in governor {governor!r}: check its name ('eventstate keys' lists them)"
+        )
+
+
+class ProjectionNotFoundError(NotFoundError):
+    """There is no projection of this name. It is made when it is first run."""
+
+    def __init__(self, *, governor: str, name: str) -> None:
+        self.governor = governor
+        self.name = name
+        super().__init__(f"governor {governor!r} has no projection {name!r}: it is made when it is first run")
 
 
 class ConflictError(EventStateError):
@@ -323,6 +387,25 @@ class IdempotencyMismatchError(ConflictError):
     def __init__(self, *, key: str) -> None:
         self.key = key
         super().__init__(f"idempotency key {key!r} was used before with other arguments; nothing was written")
+
+
+class HistoryConflictError(ConflictError):
+    """A stream that is to be copied exists in the target with another history. Nothing of it was overwritten.
+
+    Copy into an empty store, or look at both histories and decide which one is to stay.
+    """
+
+    is_transient = False
+    suggested_backoff = 0.0
+
+    def __init__(self, *, store: str, stream: str, problem: str) -> None:
+        self.store = store
+        self.stream = stream
+        self.problem = problem
+        super().__init__(
+            f"{stream!r} in {store} has another history than its source: {problem}; nothing of it was overwritten."
+            " Copy into a store that does not have it"
+        )
 
 
 class LockError(EventStateError):
@@ -514,6 +597,48 @@ class CorruptionError(EventStateError):
         self.where = where
         self.problem = problem
         super().__init__(f"{where} is corrupt: {problem}; run 'eventstate verify'")
+
+
+class DecryptionError(CorruptionError):
+    """An encrypted value does not open with its key: another key, or the value was changed or moved.
+
+    Nothing was served from it. Use the keyring that it was written with.
+    """
+
+
+class KeyringError(EventStateError):
+    """Something about a subject's data can't be done, for want of its key."""
+
+
+class KeyLostError(KeyringError):
+    """The keyring has neither this key nor a record that it was erased. Open the right keyring, or restore its backup.
+
+    Erased data raises nothing: it is read as `Erased`.
+    """
+
+    def __init__(self, *, where: str, key_id: str) -> None:
+        self.where = where
+        self.key_id = key_id
+        self.problem = f"it is encrypted under key {key_id}, which the keyring does not have"
+        super().__init__(
+            f"{where}: {self.problem}, and no record of its erasure either: open the keyring it was written with, or"
+            " restore a backup of that"
+        )
+
+
+class SubjectErasedError(KeyringError):
+    """The event is about a subject that was erased, so it can't be kept. Nothing was written.
+
+    Leave it out; a person who comes back needs a subject of another name.
+    """
+
+    def __init__(self, *, governor: str, erased_at: str) -> None:
+        self.governor = governor
+        self.erased_at = erased_at
+        super().__init__(
+            f"its subject in governor {governor!r} was erased at {erased_at}, so nothing about it can be written: leave"
+            " the event out, or name a new subject"
+        )
 
 
 class SchemaError(EventStateError):

@@ -74,7 +74,8 @@ def test_machines_from_the_current_folder(shop: Cli, tmp_path: Path) -> None:
 def test_an_error_in_the_callers_own_code_is_one_line(shop: Cli) -> None:
     broken = ("show", "order-2", "--machines", "tests.cli.shop:FAILING")
     failed = shop(*broken, code=70)
-    assert failed.err == "error: unexpected KeyError: 'missing key'; EVENTSTATE_DEBUG=1 shows where\n"
+    place = "evolve of machine 'order' raised this at event default/order-2 version 1 (Placed)"
+    assert failed.err == f"error: unexpected KeyError: 'missing key'; {place}; EVENTSTATE_DEBUG=1 shows where\n"
     debugged = shop.run([*broken, "--url", shop.url], 70, env={"EVENTSTATE_DEBUG": "1"})
     assert "Traceback" in debugged.err
 

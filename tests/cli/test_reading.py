@@ -150,6 +150,35 @@ def test_list(shop: Cli) -> None:
     assert "more" not in shop("list").err
 
 
+def test_an_empty_list_says_why(shop: Cli) -> None:
+    def said(*options: str) -> str:
+        assert shop("list", "--json", *options).out == ""
+        return shop("list", *options).err
+
+    assert said("--machine", "odrer") == "there is no machine 'odrer'; there is 'order'\n"
+    assert said("--state", "payed", *MACHINES) == (
+        "no machine declares a state 'payed'; declared: 'new', 'placed', 'paid'\n"
+    )
+    assert said("--state", "new", *MACHINES) == "no state is in 'new', and none had it as its last action\n"
+    assert said("--machine", "order", "--prefix", "x") == "no state matches\n"
+    assert said("--machine", "a", "--governor", "other") == "there is no machine 'a'; there is none\n"
+    assert shop("list", "--machine", "order").err == ""
+
+
+def test_a_state_that_may_be_meant_is_named(shop: Cli) -> None:
+    for command in ("show", "load", "history"):
+        failed = shop(command, "1", code=3)
+        assert failed.err == "error: governor 'default' has no state '1': there is 'order-1'\n"
+        assert shop(command, "9", code=3).err == "error: governor 'default' has no state '9'\n"
+
+
+def test_what_no_machine_has_written_is_counted_for_none(cli: Cli) -> None:
+    with open_store(cli.url) as store:
+        for number in range(3):
+            StateMachinePersister(store).save_state(f"2024-{number}", 1, expected=0)
+    assert cli("stats", "--json").json["states_by_machine"] == {"": 3}
+
+
 def test_stats(shop: Cli) -> None:
     assert shop("stats", "--json").json == {
         "governor": "default",

@@ -8,9 +8,16 @@ from eventstate.testing.conformance import (
     AsyncioWorld,
     LockingConformance,
     PersisterConformance,
+    PrivacyConformance,
+    ProjectionConformance,
+    RetentionConformance,
+    SealConformance,
     SettlementConformance,
     StoreConformance,
+    SubscriptionConformance,
+    TimeTravelConformance,
     TransactionConformance,
+    TransferConformance,
 )
 from tests.conformance.backends import OnFirestore
 
@@ -54,4 +61,60 @@ class TestLockingSync(OnFirestore, LockingConformance):
 
 
 class TestLockingAsyncio(OnFirestore, LockingConformance):
+    world_type = AsyncioWorld
+
+
+class TestTimeTravelSync(OnFirestore, TimeTravelConformance):
+    pass
+
+
+class TestTimeTravelAsyncio(OnFirestore, TimeTravelConformance):
+    world_type = AsyncioWorld
+
+
+class TestSealSync(OnFirestore, SealConformance):
+    pass
+
+
+class TestSealAsyncio(OnFirestore, SealConformance):
+    world_type = AsyncioWorld
+
+
+class TestRetentionSync(OnFirestore, RetentionConformance):
+    pass
+
+
+class TestRetentionAsyncio(OnFirestore, RetentionConformance):
+    world_type = AsyncioWorld
+
+
+class TestPrivacySync(OnFirestore, PrivacyConformance):
+    pass
+
+
+class TestPrivacyAsyncio(OnFirestore, PrivacyConformance):
+    world_type = AsyncioWorld
+
+
+class TestSubscriptionSync(OnFirestore, SubscriptionConformance):
+    pass
+
+
+class TestSubscriptionAsyncio(OnFirestore, SubscriptionConformance):
+    world_type = AsyncioWorld
+
+
+class TestTransferSync(OnFirestore, TransferConformance):
+    pass
+
+
+class TestTransferAsyncio(OnFirestore, TransferConformance):
+    world_type = AsyncioWorld
+
+
+class TestProjectionSync(OnFirestore, ProjectionConformance):
+    pass
+
+
+class TestProjectionAsyncio(OnFirestore, ProjectionConformance):
     world_type = AsyncioWorld

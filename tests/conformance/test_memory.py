@@ -8,9 +8,16 @@ from eventstate.testing.conformance import (
     AsyncioWorld,
     LockingConformance,
     PersisterConformance,
+    PrivacyConformance,
+    ProjectionConformance,
+    RetentionConformance,
+    SealConformance,
     SettlementConformance,
     StoreConformance,
+    SubscriptionConformance,
+    TimeTravelConformance,
     TransactionConformance,
+    TransferConformance,
 )
 from tests.conformance.backends import OnMemory
 
@@ -54,4 +61,60 @@ class TestLockingSync(OnMemory, LockingConformance):
 
 
 class TestLockingAsyncio(OnMemory, LockingConformance):
+    world_type = AsyncioWorld
+
+
+class TestTimeTravelSync(OnMemory, TimeTravelConformance):
+    pass
+
+
+class TestTimeTravelAsyncio(OnMemory, TimeTravelConformance):
+    world_type = AsyncioWorld
+
+
+class TestSealSync(OnMemory, SealConformance):
+    pass
+
+
+class TestSealAsyncio(OnMemory, SealConformance):
+    world_type = AsyncioWorld
+
+
+class TestRetentionSync(OnMemory, RetentionConformance):
+    pass
+
+
+class TestRetentionAsyncio(OnMemory, RetentionConformance):
+    world_type = AsyncioWorld
+
+
+class TestPrivacySync(OnMemory, PrivacyConformance):
+    pass
+
+
+class TestPrivacyAsyncio(OnMemory, PrivacyConformance):
+    world_type = AsyncioWorld
+
+
+class TestSubscriptionSync(OnMemory, SubscriptionConformance):
+    pass
+
+
+class TestSubscriptionAsyncio(OnMemory, SubscriptionConformance):
+    world_type = AsyncioWorld
+
+
+class TestTransferSync(OnMemory, TransferConformance):
+    pass
+
+
+class TestTransferAsyncio(OnMemory, TransferConformance):
+    world_type = AsyncioWorld
+
+
+class TestProjectionSync(OnMemory, ProjectionConformance):
+    pass
+
+
+class TestProjectionAsyncio(OnMemory, ProjectionConformance):
     world_type = AsyncioWorld

@@ -8,9 +8,16 @@ from eventstate.testing.conformance import (
     AsyncioWorld,
     LockingConformance,
     PersisterConformance,
+    PrivacyConformance,
+    ProjectionConformance,
+    RetentionConformance,
+    SealConformance,
     SettlementConformance,
     StoreConformance,
+    SubscriptionConformance,
+    TimeTravelConformance,
     TransactionConformance,
+    TransferConformance,
 )
 from tests.conformance.backends import OnSqlite
 
@@ -54,4 +61,60 @@ class TestLockingSync(OnSqlite, LockingConformance):
 
 
 class TestLockingAsyncio(OnSqlite, LockingConformance):
+    world_type = AsyncioWorld
+
+
+class TestTimeTravelSync(OnSqlite, TimeTravelConformance):
+    pass
+
+
+class TestTimeTravelAsyncio(OnSqlite, TimeTravelConformance):
+    world_type = AsyncioWorld
+
+
+class TestSealSync(OnSqlite, SealConformance):
+    pass
+
+
+class TestSealAsyncio(OnSqlite, SealConformance):
+    world_type = AsyncioWorld
+
+
+class TestRetentionSync(OnSqlite, RetentionConformance):
+    pass
+
+
+class TestRetentionAsyncio(OnSqlite, RetentionConformance):
+    world_type = AsyncioWorld
+
+
+class TestPrivacySync(OnSqlite, PrivacyConformance):
+    pass
+
+
+class TestPrivacyAsyncio(OnSqlite, PrivacyConformance):
+    world_type = AsyncioWorld
+
+
+class TestSubscriptionSync(OnSqlite, SubscriptionConformance):
+    pass
+
+
+class TestSubscriptionAsyncio(OnSqlite, SubscriptionConformance):
+    world_type = AsyncioWorld
+
+
+class TestTransferSync(OnSqlite, TransferConformance):
+    pass
+
+
+class TestTransferAsyncio(OnSqlite, TransferConformance):
+    world_type = AsyncioWorld
+
+
+class TestProjectionSync(OnSqlite, ProjectionConformance):
+    pass
+
+
+class TestProjectionAsyncio(OnSqlite, ProjectionConformance):
     world_type = AsyncioWorld

@@ -47,6 +47,8 @@ def test_leaves_are_what_is_raised() -> None:
         errors.LockError,
         errors.OutcomeError,
         errors.StoreError,
+        errors.CorruptionError,
+        errors.KeyringError,
         errors.SchemaError,
     }
 

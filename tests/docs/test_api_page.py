@@ -16,17 +16,31 @@ from eventstate import errors
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 METADATA = ("changed_by", "reason", "context", "correlation_id", "causation_id", "occurred_at")
 FACES = (
+    eventstate.RetentionManager,
     eventstate.StateMachinePersister,
     eventstate.TransactionManager,
     eventstate.Transaction,
     eventstate.LockManager,
+    eventstate.Keyring,
+    eventstate.SealManager,
     eventstate.EffectDispatcher,
+    eventstate.StreamTransfer,
+    eventstate.Subscription,
+    eventstate.TimeTravel,
+    eventstate.ProjectionManager,
+    eventstate.ProjectionView,
 )
 """Those for sync callers; each has a twin for asyncio."""
 VALUES = ("StateSnapshot", "Transition", "RecoveredState", "RecoveryReport", "StatePage", "StoreStats")
 VALUES += ("ConsistencyReport", "Finding", "ChangeMetadata", "Event", "Fence", "LockInfo", "RetryPolicy")
-VALUES += ("TransactionRecord", "Effect", "DeliveryReport")
-NOT_FOR_CALLERS = {"StateSnapshot": {"known"}}
+VALUES += ("TransactionRecord", "Effect", "DeliveryReport", "TransferReport")
+VALUES += ("ProjectionStatus",)
+VALUES += ("StateDiff", "Difference", "Origin", "Fork", "ReplayReport", "Divergence")
+VALUES += ("RetentionPolicy", "Pin", "ArchiveReport", "PruneReport", "PruneCount", "PruneProblem")
+VALUES += ("Seal", "SealFile")
+VALUES += ("CaughtUp", "Place", "Parked", "ParkedReport")
+VALUES += ("Erased", "SubjectInfo")
+NOT_FOR_CALLERS = {"StateSnapshot": {"known"}, "Seal": {"listed", "token", "key"}, "SealFile": {"begin"}}
 
 
 def rows(section: str) -> list[str]:

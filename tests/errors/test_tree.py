@@ -30,6 +30,9 @@ SAMPLES: dict[str, Any] = {
     "legal": ("Placed",),
     "target": "paid",
     "governor": "shop",
+    "name": "counts",
+    "running": 2,
+    "current": 1,
     "state_id": "order-1",
     "detail": "because",
     "asked": "version 9",
@@ -43,6 +46,8 @@ SAMPLES: dict[str, Any] = {
     "key": "k1",
     "token": "es1:x",
     "store": "sqlite:///x.db",
+    "file": "shop.jsonl",
+    "line": 7,
     "found": 2,
     "supported": 1,
     "capability": "feeds",
@@ -53,6 +58,8 @@ SAMPLES: dict[str, Any] = {
     "cycle": ("worker-1", "worker-2"),
     "waited": 2.5,
     "holder": "worker-2",
+    "key_id": "AaIZEalyC_Ww390kXVx2gA",
+    "erased_at": "2026-05-03T10:00:00+00:00",
     "difference": "document g/a/b was not the same",
 }
 

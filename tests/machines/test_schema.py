@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from eventstate import (
-    CorruptionError,
+    ConfigurationError,
     Event,
     IllegalTransitionError,
     Machine,
+    SchemaError,
     SchemaNewerError,
     UnknownEventError,
     UpcastError,
 )
+from eventstate.core import fold as fold_module
+from eventstate.machines import machine as machine_module
 from tests.machines.world import Added, Order, Paid, Placed, Shipped, World, add, datas, evolve, make_counter
 
 
@@ -264,9 +268,99 @@ def test_a_stored_event_that_no_longer_fits_its_type_is_named(world: World) -> N
     old = Machine("counter", 0, lambda total, event: total, events={})
     world(machines=[old]).append(old, "a", Event("Added", {"count": 1}), expected=0)
     new = make_counter(fold_version=2)
-    with pytest.raises(CorruptionError, match="it is no Added of schema 1") as caught:
+    with pytest.raises(SchemaError, match="it is no Added of schema 1") as caught:
         world(machines=[new]).load(new, "a")
     assert "counter-a version 1" in caught.value.where
+    [finding] = world(machines=[new]).validate_consistency().findings
+    assert "it is no Added" in finding.problem
+
+
+def test_what_upcasters_make_that_is_no_event_is_named(world: World) -> None:
+    old = scales(1)
+    world(machines=[old]).append(old, "1", Event("Weighed", {"kg": 2.5}), expected=0)
+    steps: dict[str, dict[int, Callable[[Any], Any]]] = {"Weighed": {1: dict, 2: lambda data: {"amount": "much"}}}
+    new = Machine("scale", 0, weigh, schemas={"Weighed": 3}, upcasters=steps, fold_version=2)
+    with pytest.raises(UpcastError, match="the upcasters made something of it, but it is no Weighed") as caught:
+        world(machines=[new]).load(new, "1")
+    assert "scale-1 version 1" in caught.value.where
+
+
+@pytest.mark.parametrize("machine", [make_counter(), Machine("counter", 0, lambda total, event: total), None])
+def test_an_event_of_a_newer_library_is_refused_loudly(world: World, machine: Machine[int, Any] | None) -> None:
+    """Types that begin with ``$`` are the library's own; one that it does not know must not be passed to anybody."""
+    with patch.object(machine_module, "RESERVED", "\0"), patch.object(fold_module, "RESERVED", "\0"):
+        old = Machine("counter", 0, lambda total, event: total, events={})
+        world(machines=[old]).append(old, "a", Event("$merged", {"n": 1}), expected=0)
+    persister = world(machines=[machine] if machine is not None else [])
+    for call in (
+        lambda: persister.load("counter-a", at_version=1),
+        lambda: persister.rebuild("counter-a", full=True),
+        lambda: list(persister.history("counter-a")),
+    ):
+        with pytest.raises(SchemaError, match=r"'\$merged' is an event of a newer eventstate") as caught:
+            call()
+        assert "counter-a version 1" in caught.value.where
+    [finding] = persister.validate_consistency().findings
+    assert "$merged" in finding.problem
+
+
+class NoSuchItemError(Exception):
+    """An error of the caller's own."""
+
+
+def fragile(total: int, event: Added) -> int:
+    if event.n == 13:
+        raise NoSuchItemError("thirteen")
+    return total + event.n
+
+
+def test_an_evolve_that_raises_is_named_with_the_place(world: World) -> None:
+    """The error is the caller's own, unchanged; a note says at which event of which stream."""
+    good = make_counter()
+    world(machines=[good]).append(good, "a", Added(1), Added(13), Added(2), expected=0)
+    bad = Machine("counter", 0, fragile, fold_version=2)
+    persister = world(machines=[bad])
+    place = "evolve of machine 'counter' raised this at event default/counter-a version 2 (Added)"
+    for call in (
+        lambda: persister.load(bad, "a"),
+        lambda: persister.load(bad, "a", at_version=3),
+        lambda: list(persister.history(bad, "a")),
+        lambda: persister.rebuild(bad, "a", full=True),
+        lambda: persister.append(bad, "a", Added(1), expected=3),
+    ):
+        with pytest.raises(NoSuchItemError) as caught:
+            call()
+        assert caught.value.args == ("thirteen",)
+        assert caught.value.__notes__ == [place]
+    assert persister.load(bad, "a", at_version=1).data == 1
+    [lost] = persister.recover()
+    assert lost.status == "lost"
+    assert lost.problem is not None
+    assert place in lost.problem
+    [finding] = persister.validate_consistency().findings
+    assert "NoSuchItemError: thirteen" in finding.problem
+    with pytest.raises(NoSuchItemError) as caught:
+        persister.append(bad, "b", Added(1), Added(13), expected=0)
+    assert caught.value.__notes__ == [place.replace("counter-a", "counter-b")]
+
+
+def test_what_can_not_be_followed_is_refused_when_it_is_declared() -> None:
+    for options in (
+        {"schemas": {"Weighed": 0}},
+        {"schemas": {"Weighed": True}},
+        {"schemas": {"Weihged": 2}, "upcasters": {"Weihged": {1: dict}}},
+        {"upcasters": {"Weihged": {}}},
+        {"schemas": {"Weighed": 3}, "upcasters": {"Weighed": {1: dict}}},
+        {"schemas": {"Weighed": 2}, "upcasters": {"Weighed": {0: dict, 1: dict}}},
+        {"upcasters": {"Weighed": {1: dict}}},
+        {"renamed": {"Put": "Weihged"}},
+        {"renamed": {"Weighed": "Put"}},
+        {"renamed": {"Laid": "Put", "Put": "Weighed"}},
+        {"state_upcasters": {1: dict}},
+        {"state_schema": 2, "state_upcasters": {0: dict}},
+    ):
+        with pytest.raises(ConfigurationError, match="machine 'scale'"):
+            Machine("scale", 0, weigh, **options)  # type: ignore[arg-type]
 
 
 def test_declared_transitions_bind_new_events_only(world: World) -> None:

@@ -60,6 +60,7 @@ def _as_sync(annotation: str) -> str:
         ("Callable[..., Awaitable[T]]", "Callable[..., T]"),
         ("Callable[[Effect], Awaitable[object]]", "Callable[[Effect], object]"),
         ("AsyncIterator", "Iterator"),
+        ("AsyncKeyring", "Keyring"),
     ):
         annotation = annotation.replace(waited, given)
     return annotation

@@ -8,20 +8,43 @@ from typing import Annotated
 import typer
 
 from eventstate.cli.backup import backup
+from eventstate.cli.check_archive import check_archive
+from eventstate.cli.copying import copy
 from eventstate.cli.demo.command import demo
+from eventstate.cli.diff import diff
 from eventstate.cli.doctor.command import doctor
+from eventstate.cli.erase import erase
 from eventstate.cli.exits import EXIT_CODES, is_debugging
+from eventstate.cli.export import export
+from eventstate.cli.forget_keys import forget_keys
+from eventstate.cli.fork import fork, lineage
 from eventstate.cli.governors import governors
 from eventstate.cli.history import history
+from eventstate.cli.import_stream import import_stream
 from eventstate.cli.importing.command import import_file
+from eventstate.cli.keys import keys
 from eventstate.cli.listing import list_states
 from eventstate.cli.load import load
 from eventstate.cli.locks import break_lock, locks
-from eventstate.cli.options import AsJson, Command, Governor, Machines, Url, add_command, globals_of
+from eventstate.cli.options import AsJson, Command, Governor, Keyring, Machines, Url, add_command, globals_of
+from eventstate.cli.pins import hold, pins, release
+from eventstate.cli.projections import (
+    delete_projection,
+    projections,
+    rebuild_projection,
+    run_projection,
+    show_projection,
+)
+from eventstate.cli.prune import prune
 from eventstate.cli.recover import recover
+from eventstate.cli.replay_check import replay_check
 from eventstate.cli.restore import restore
+from eventstate.cli.seal import seal
+from eventstate.cli.seals import seals
 from eventstate.cli.show import show
 from eventstate.cli.stats import stats
+from eventstate.cli.subscriptions import delete_subscription, show_parked, subscriptions
+from eventstate.cli.tail import tail
 from eventstate.cli.transactions import transactions
 from eventstate.cli.verify import verify
 
@@ -31,6 +54,12 @@ COMMANDS: dict[str, Command] = {
     "show": show,
     "history": history,
     "load": load,
+    "diff": diff,
+    "fork": fork,
+    "lineage": lineage,
+    "tail": tail,
+    "subscriptions": subscriptions,
+    "projections": projections,
     "list": list_states,
     "stats": stats,
     "governors": governors,
@@ -38,6 +67,20 @@ COMMANDS: dict[str, Command] = {
     "locks": locks,
     "recover": recover,
     "verify": verify,
+    "replay-check": replay_check,
+    "seal": seal,
+    "seals": seals,
+    "export": export,
+    "import-stream": import_stream,
+    "copy": copy,
+    "prune": prune,
+    "check-archive": check_archive,
+    "pins": pins,
+    "hold": hold,
+    "release": release,
+    "forget-keys": forget_keys,
+    "erase": erase,
+    "keys": keys,
     "backup": backup,
     "restore": restore,
     "doctor": doctor,
@@ -72,10 +115,11 @@ def keep_globals(
     url: Url = None,
     governor: Governor = None,
     machines: Machines = None,
+    keyring: Keyring = None,
     as_json: AsJson = False,
     version: Version = False,  # noqa: ARG001 its callback has left by now
 ) -> None:
-    ctx.obj = globals_of(url, governor, machines, as_json)
+    ctx.obj = globals_of(url, governor, machines, keyring, as_json)
     if not is_debugging():
         # What goes wrong is told once, by the command; the library's own warnings would tell it many times.
         logging.getLogger("eventstate").addHandler(logging.NullHandler())
@@ -87,3 +131,15 @@ for name, function in COMMANDS.items():
 lock = typer.Typer(help="Work on one lock.", no_args_is_help=True)
 add_command(lock, "break", break_lock)
 app.add_typer(lock, name="lock")
+
+subscription = typer.Typer(help="Work on one subscription.", no_args_is_help=True)
+add_command(subscription, "parked", show_parked)
+add_command(subscription, "delete", delete_subscription)
+app.add_typer(subscription, name="subscription")
+
+projection = typer.Typer(help="Work on one projection.", no_args_is_help=True)
+add_command(projection, "show", show_projection)
+add_command(projection, "run", run_projection)
+add_command(projection, "rebuild", rebuild_projection)
+add_command(projection, "delete", delete_projection)
+app.add_typer(projection, name="projection")

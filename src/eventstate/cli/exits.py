@@ -41,9 +41,9 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 done · 1 a finding (verify, recover, doctor, demo; corrupt data) · 2 wrong usage · 3 not found"
-    " · 4 conflict, someone else was faster · 5 the store is unavailable (can't be opened or reached, locked, full,"
-    " read-only, no permission)"
+    "Exit codes: 0 done · 1 a finding (verify, replay-check, recover, doctor, demo; corrupt data) · 2 wrong usage"
+    " · 3 not found · 4 conflict, someone else was faster · 5 the store is unavailable (can't be opened or reached,"
+    " locked, full, read-only, no permission)"
 )
 
 _CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
@@ -85,7 +85,8 @@ def show_failure(error: Exception, *, as_json: bool) -> ExitCode:
         message = str(error)
     else:
         code = ExitCode.FAULT
-        message = f"unexpected {type(error).__name__}: {error}; EVENTSTATE_DEBUG=1 shows where"
+        told = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        message = f"unexpected {told}; EVENTSTATE_DEBUG=1 shows where"
     _print(error, clean(" ".join(message.split())), as_json=as_json)
     return code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,17 +20,21 @@ def history(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="At most so many events.")
     ] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", metavar="FOLDER", help="Where 'eventstate prune' has put old events.")
+    ] = None,
 ) -> None:
     """The events of a state in order, with who and why, and the states they led to.
 
     With --json one object per line, with the states before and after.
     """
+    from eventstate.cli.hints import hinting
     from eventstate.cli.output import print_json
     from eventstate.cli.records import event_record
     from eventstate.cli.session import persister
 
     records: list[dict[str, Any]] = []
-    with persister(options, "read") as opened:
+    with persister(options, "read", archive=archive) as opened, hinting(opened, id):
         for event in islice(opened.history(id, from_version=first, to_version=last), limit):
             if options.as_json:
                 print_json(event_record(event))

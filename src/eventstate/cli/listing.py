@@ -26,12 +26,17 @@ def list_states(
 
     With --json one object per line; the id of the last line is the --after of the next page.
     """
+    from eventstate.cli.hints import why_empty
+    from eventstate.cli.machines import load_machines
     from eventstate.cli.output import note, print_json, print_table
     from eventstate.cli.records import shown_time, state_record
     from eventstate.cli.session import persister
 
     with persister(options, "read") as opened:
         page = opened.list_states(prefix=prefix, machine=machine, state=state, after=after, limit=limit)
+        is_filtered = machine is not None or state is not None
+        if is_filtered and not page.states and not after:
+            note(why_empty(opened, load_machines(options.machines), machine, state))
     records = [state_record(found) for found in page.states]
     if options.as_json:
         for record in records:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from eventstate.core.ids import machine_of
 from eventstate.errors import ConfigurationError
 from eventstate.machines.machine import Machine
+from eventstate.machines.projecting import Projection
 
 AnyMachine = Machine[Any, Any]
 
@@ -25,23 +26,40 @@ def load_machines(names: Sequence[str]) -> list[AnyMachine]:
     return list(dict.fromkeys(found))
 
 
+def load_projection(text: str) -> Projection:
+    """The projection that a ``module:name`` text names, also from the current folder.
+
+    Raises:
+        ConfigurationError: the module can't be imported, or there is no Projection under the name.
+    """
+    found = _named(text, f"{text!r}")
+    if not isinstance(found, Projection):
+        raise ConfigurationError(f"{text!r} is no Projection")
+    return found
+
+
 def _load(text: str) -> list[AnyMachine]:
-    module_name, separator, name = text.partition(":")
-    if not (module_name and separator and name):
-        raise ConfigurationError(f"--machines {text!r}: write package.module:name")
-    target: Any = _module(text, module_name)
-    for part in name.split("."):
-        try:
-            target = getattr(target, part)
-        except AttributeError:
-            raise ConfigurationError(f"--machines {text!r}: {module_name} has no {name!r}") from None
-    machines = _members(target)
+    machines = _members(_named(text, f"--machines {text!r}"))
     if not machines or not all(isinstance(machine, Machine) for machine in machines):
         raise ConfigurationError(f"--machines {text!r} is no Machine, nor a list or dict of them")
     return cast("list[AnyMachine]", machines)
 
 
-def _module(text: str, name: str) -> object:
+def _named(text: str, shown: str) -> object:
+    """What ``module:name`` stands for."""
+    module_name, separator, name = text.partition(":")
+    if not (module_name and separator and name):
+        raise ConfigurationError(f"{shown}: write package.module:name")
+    target: Any = _module(shown, module_name)
+    for part in name.split("."):
+        try:
+            target = getattr(target, part)
+        except AttributeError:
+            raise ConfigurationError(f"{shown}: {module_name} has no {name!r}") from None
+    return target
+
+
+def _module(shown: str, name: str) -> object:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -49,7 +67,7 @@ def _module(text: str, name: str) -> object:
         return importlib.import_module(name)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(f"--machines {text!r}: importing {name} failed with {reason}") from error
+        raise ConfigurationError(f"{shown}: importing {name} failed with {reason}") from error
 
 
 def _members(target: object) -> list[object]:

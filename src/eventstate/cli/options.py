@@ -46,6 +46,15 @@ Machines = Annotated[
         help="Declared machines: a Machine, or a list or dict of them, imported from here or installed. Repeatable.",
     ),
 ]
+Keyring = Annotated[
+    str | None,
+    typer.Option(
+        "--keyring",
+        metavar="URL",
+        rich_help_panel=_PANEL,
+        help="The keys for machines that declare subjects: the URL of their store. Or EVENTSTATE_KEYRING.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", rich_help_panel=_PANEL, help="JSON on stdout, errors too on stderr.")]
 
 
@@ -56,6 +65,7 @@ class Globals:
     url: str | None = None
     governor: str | None = None
     machines: tuple[str, ...] = ()
+    keyring: str | None = None
     as_json: bool = False
 
     def over(self, earlier: Globals) -> Globals:
@@ -64,6 +74,7 @@ class Globals:
             url=self.url or earlier.url,
             governor=self.governor or earlier.governor,
             machines=earlier.machines + self.machines,
+            keyring=self.keyring or earlier.keyring,
             as_json=self.as_json or earlier.as_json,
         )
 
@@ -72,15 +83,23 @@ class Globals:
         return self.url or os.environ.get("EVENTSTATE_URL") or DEFAULT_URL
 
     @property
+    def resolved_keyring(self) -> str | None:
+        return self.keyring or os.environ.get("EVENTSTATE_KEYRING") or None
+
+    @property
     def resolved_governor(self) -> str:
         return self.governor or DEFAULT_GOVERNOR
 
 
 def globals_of(
-    url: Url = None, governor: Governor = None, machines: Machines = None, as_json: AsJson = False
+    url: Url = None,
+    governor: Governor = None,
+    machines: Machines = None,
+    keyring: Keyring = None,
+    as_json: AsJson = False,
 ) -> Globals:
     """The global options from what was parsed; also the one place that declares them."""
-    return Globals(url=url, governor=governor, machines=tuple(machines or ()), as_json=as_json)
+    return Globals(url=url, governor=governor, machines=tuple(machines or ()), keyring=keyring, as_json=as_json)
 
 
 Command = Callable[..., int | None]

@@ -43,6 +43,11 @@ def clean(text: str) -> str:
     )
 
 
+def count(number: int, noun: str) -> str:
+    """A number and what it counts: ``1 stream``, ``1,434 streams``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def console(*, to_stderr: bool = False) -> Console:
     """Where to print. What is printed is text, never markup."""
     from rich.console import Console

@@ -24,11 +24,12 @@ def show(
 
     Legal actions and the diagram need the machine's declaration: --machines.
     """
+    from eventstate.cli.hints import hinting
     from eventstate.cli.machines import machine_for
     from eventstate.cli.output import print_json
     from eventstate.cli.session import persister
 
-    with persister(options, "read") as opened:
+    with persister(options, "read") as opened, hinting(opened, id):
         state = opened.load(id)
     record = described(state, machine_for(options.machines, state.id), diagram=diagram)
     if options.as_json:

@@ -20,7 +20,8 @@ from eventstate.errors import CorruptionError
 
 _HEAD: Final = b'{"h":"'
 _DIGEST_END: Final = len(_HEAD) + 43
-_REST: Final = _DIGEST_END + 2
+REST: Final = _DIGEST_END + 2
+"""Where the members after the digest begin."""
 _MARK: Final = b'",'
 
 
@@ -52,6 +53,11 @@ def seal(context: bytes, members: bytes) -> tuple[bytes, bytes]:
     return b"".join((_HEAD, own, _MARK, rest)), own
 
 
+def sealed_start(digest: bytes) -> bytes:
+    """How a body with this digest begins, up to `REST`."""
+    return _HEAD + digest + _MARK
+
+
 def verified(context: bytes, body: bytes, where: Key | str) -> bytes:
     """The digest of a sealed body, after checking it.
 
@@ -59,7 +65,7 @@ def verified(context: bytes, body: bytes, where: Key | str) -> bytes:
         CorruptionError: the bytes do not match their digest in this context.
     """
     try:
-        own = digest(context, body[_REST:])
+        own = digest(context, body[REST:])
     except TypeError:  # a hand that edited the store left text where bytes belong
         problem = f"it is stored as {type(body).__name__}, not as bytes"
         raise CorruptionError(where=str(where), problem=problem) from None
@@ -75,7 +81,7 @@ def unseal(context: bytes, body: bytes, where: Key | str) -> tuple[bytes, bytes]
         CorruptionError: the bytes do not match their digest in this context.
     """
     own = verified(context, body, where)
-    return b"{" + body[_REST:], own
+    return b"{" + body[REST:], own
 
 
 def stored_digest(body: bytes) -> bytes:

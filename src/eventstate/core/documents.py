@@ -26,12 +26,15 @@ SEAL: Final = "seal"
 DOCUMENT: Final = "document"
 GUARD: Final = "guard"
 OUTBOX: Final = "outbox"
+KEYRING: Final = "keyring"
+SUBJECT: Final = "subject"
+SECRET: Final = "secret"  # noqa: S105 - a kind of documents, not one of them
 JOB: Final = "job"
 TASK: Final = "task"
 
 KINDS: Final[frozenset[str]] = frozenset(
     {HEAD, ENTRY, SNAPSHOT, COMMAND, OUTCOME, TRANSACTION, LOCK, LEASE, FENCE, WAIT}
-    | {CURSOR, PROJECTION, PIN, SEAL, DOCUMENT, GUARD, OUTBOX, JOB, TASK}
+    | {CURSOR, PROJECTION, PIN, SEAL, DOCUMENT, GUARD, OUTBOX, KEYRING, SUBJECT, SECRET, JOB, TASK}
 )
 NUMBERED: Final[frozenset[str]] = frozenset({ENTRY, SNAPSHOT, FENCE, SEAL, TASK})
 """Kinds whose keys carry a number ``n``; all others have ``n == 0``."""

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 from eventstate.core.codec import encode
 from eventstate.core.delta import apply, patch
 from eventstate.core.documents import Key
-from eventstate.core.format import DELETED, NO_STATE, REOPENED, Entry, StoredEvent
-from eventstate.errors import ConfigurationError, CorruptionError
+from eventstate.core.format import DELETED, NO_STATE, REOPENED, RESERVED, Entry, StoredEvent
+from eventstate.errors import ConfigurationError, CorruptionError, SchemaError
 
 
 class Fold(Protocol):
@@ -27,6 +27,28 @@ class Fold(Protocol):
     @property
     def is_plain(self) -> bool:
         """Whether states are JSON data themselves, so that what was dumped can always be loaded."""
+        ...
+
+    @property
+    def protects(self) -> bool:
+        """Whether what it reads and writes is encrypted."""
+        ...
+
+    @property
+    def bare(self) -> Fold:
+        """The same rules without encryption, for states that stay in memory."""
+        ...
+
+    def opens(self, plain: Any, version: int) -> bool:
+        """Whether a state kept for a version can be read; if not, it is rebuilt from events.
+
+        Raises:
+            KeyLostError: it is encrypted under a key that the keyring does not know.
+        """
+        ...
+
+    def begin_erased(self, plain: Any, where: str) -> Any:
+        """The state in the place of a kept one that was erased; `NO_STATE` if it was not."""
         ...
 
     def initial(self) -> Any:
@@ -97,8 +119,19 @@ def _recorded(body: Mapping[str, Any], state: Any, changed: Callable[[Any, Any],
     return NO_STATE
 
 
+def check_reserved(type_: str, where: str) -> None:
+    """Refuse an event of the library's own that a later release has written.
+
+    Raises:
+        SchemaError: it is one.
+    """
+    if type_.startswith(RESERVED):
+        raise SchemaError(where=where, problem=f"{type_!r} is an event of a newer eventstate: upgrade it")
+
+
 def same_state(fold: Fold, left: Any, right: Any) -> bool:
     """Whether two states are the same. Equal text says so at once; sets may differ in the order of their text."""
+    fold = fold.bare
     return fold.dump(left) == fold.dump(right) or left == right
 
 
@@ -108,6 +141,17 @@ class PlainFold:
     version = 0
     schema = 1
     is_plain = True
+    protects = False
+
+    @property
+    def bare(self) -> PlainFold:
+        return self
+
+    def opens(self, plain: Any, version: int) -> bool:
+        return True
+
+    def begin_erased(self, plain: Any, where: str) -> Any:
+        return NO_STATE
 
     def initial(self) -> Any:
         return None
@@ -134,6 +178,7 @@ class PlainFold:
     def _without_state(self, type_: str, where: str) -> None:
         """The state after an event that carries none."""
         if type_ not in (DELETED, REOPENED):
+            check_reserved(type_, where)
             raise ConfigurationError(
                 f"{where} is a typed event: pass its Machine in machines=[...] (--machines on the command line) to"
                 " rebuild states; only its latest recorded state and its raw events can be read without"

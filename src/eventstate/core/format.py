@@ -16,6 +16,8 @@ from eventstate.errors import CorruptionError, FormatError
 
 DELETED: Final = "$deleted"
 REOPENED: Final = "$reopened"
+FORKED: Final = "$forked"
+"""The first event of a fork: it carries the parent's state, and says whose it was."""
 RESERVED: Final = "$"
 """Event types beginning with it are the library's own."""
 
@@ -143,12 +145,17 @@ class Head(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A snapshot read back: the state at an entry boundary, and the chain's digest there."""
+    """A snapshot read back: the state at an entry boundary, and the chain's digest there.
+
+    ``is_base`` says that a pruned stream begins at it; ``incarnation`` is that of the stream there.
+    """
 
     version: int
     digest: bytes
     at: int
     image: Image
+    is_base: bool = False
+    incarnation: int = 1
 
 
 def unborn(owner: str, id: str) -> Tip:
@@ -317,14 +324,18 @@ def decode_head(document: Document) -> tuple[Head, Any]:
     return Head(tip, image, members["t"], members["action"], members.get("m", _NOTHING)), members.get("state", NO_STATE)
 
 
-def encode_snapshot(tip: Tip, image: Image, *, token: str) -> bytes:
-    """The sealed body of a snapshot of the state at ``tip``."""
+def encode_snapshot(tip: Tip, image: Image, *, token: str, is_base: bool = False) -> bytes:
+    """The sealed body of a snapshot of the state at ``tip``; ``is_base`` for the one a pruned stream begins at."""
     members: dict[str, Any] = {
         "t": token,
         "n": tip.version,
         "chain": tip.digest.decode("ascii"),
         "at": tip.at,
     }
+    if is_base:
+        members["base"] = True
+        if tip.incarnation != 1:
+            members["inc"] = tip.incarnation
     _add_image(members, image)
     return seal(key_context(snapshot_key(tip.owner, tip.id, tip.version)), orjson.dumps(members))[0]
 
@@ -339,7 +350,15 @@ def decode_snapshot(document: Document) -> tuple[Snapshot, Any]:
     if members["n"] != document.key.n or "state" not in members:
         raise CorruptionError(where=str(document.key), problem="it is not the snapshot of this version")
     image = Image(None, members["fold"], members["v"], members.get("label"))
-    return Snapshot(members["n"], members["chain"].encode("ascii"), members["at"], image), members["state"]
+    snapshot = Snapshot(
+        version=members["n"],
+        digest=members["chain"].encode("ascii"),
+        at=members["at"],
+        image=image,
+        is_base=members.get("base", False),
+        incarnation=members.get("inc", 1),
+    )
+    return snapshot, members["state"]
 
 
 def retokened_head(document: Document, token: str) -> bytes:
@@ -352,4 +371,19 @@ def retokened_head(document: Document, token: str) -> bytes:
     where = str(document.key)
     members = load_members(unseal(context, document.body, where)[0], where)
     members["t"] = token
+    return seal(context, orjson.dumps(members))[0]
+
+
+def rebased_head(document: Document, base: Base, snapshots: Sequence[int], token: str) -> bytes:
+    """The body of the same head once the stream begins at ``base``: same version and state, other snapshots.
+
+    Raises:
+        CorruptionError: the stored bytes do not match their digest.
+    """
+    context = key_context(document.key)
+    where = str(document.key)
+    members = load_members(unseal(context, document.body, where)[0], where)
+    members["t"] = token
+    members["base"] = {"n": base.version, "chain": base.digest.decode("ascii")}
+    members["snapshots"] = list(snapshots)
     return seal(context, orjson.dumps(members))[0]

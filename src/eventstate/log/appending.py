@@ -127,6 +127,7 @@ class Appender:
             IdempotencyMismatchError: the key was used for something else.
             CommitUnknownError, TokenExpiredError: see their texts.
         """
+        await self._commands.check_fresh(idempotency_key)
         fresh = False
         attempt = 0
         while True:

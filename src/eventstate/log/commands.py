@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from eventstate.core.documents import COMMAND, Key, Operation, Put, Require
+from eventstate.core.documents import COMMAND, PIN, Key, Operation, Put, Require
+from eventstate.core.idempotency import DAY_MICROS, minted_at
 from eventstate.core.ids import check_id
-from eventstate.errors import IdempotencyMismatchError
+from eventstate.errors import IdempotencyMismatchError, TokenExpiredError
 from eventstate.stores.base import Store
 
 
@@ -20,6 +21,8 @@ class Commands:
     def __init__(self, store: Store, owner: str) -> None:
         self._store = store
         self._owner = owner
+        self.digest: Callable[[bytes], str] = digest_of
+        """Of fingerprints; with a keyring one that tells nobody else what was in them."""
 
     async def earlier(self, key: str | None, fingerprint: bytes) -> Mapping[str, Any] | None:
         """The record of this command, if it has run before.
@@ -34,9 +37,26 @@ class Commands:
         if document is None:
             return None
         record: dict[str, Any] = orjson.loads(document.body)
-        if record["fingerprint"] != digest_of(fingerprint):
+        if record["fingerprint"] != self.digest(fingerprint):
             raise IdempotencyMismatchError(key=key)
         return record
+
+    async def check_fresh(self, key: str | None) -> None:
+        """Let a key pass whose record is there, or has never been deleted.
+
+        Raises:
+            TokenExpiredError: it says of itself that it is older than what is kept; nobody can tell whether it ran.
+        """
+        minted = minted_at(key) if key is not None else None
+        if key is None or minted is None or self._store.runtime.now() - minted < DAY_MICROS:
+            return
+        command, horizon = Key(COMMAND, self._owner, key), horizon_key(self._owner)
+        if (await self._store.get([command])).documents:
+            return
+        # In this order: keys are refused before their records are deleted.
+        document = (await self._store.get([horizon])).documents.get(horizon)
+        if document is not None and minted < orjson.loads(document.body)["before"]:
+            raise TokenExpiredError(token=key, detail="the records of idempotency keys of its time have been deleted")
 
     def put(self, key: str | None, fingerprint: bytes, outcome: Mapping[str, Any], token: str) -> Sequence[Operation]:
         """What records a command in the commit that carries it out; nothing without a key."""
@@ -44,11 +64,16 @@ class Commands:
             return ()
         record = {
             "t": token,
-            "fingerprint": digest_of(fingerprint),
+            "fingerprint": self.digest(fingerprint),
             "minted": self._store.runtime.now(),
             **outcome,
         }
         return (Put(Key(COMMAND, self._owner, key), orjson.dumps(record), Require.ABSENT),)
+
+
+def horizon_key(owner: str) -> Key:
+    """The document that says before which time keys are refused."""
+    return Key(PIN, owner, "$commands")
 
 
 def digest_of(fingerprint: bytes) -> str:

@@ -132,4 +132,5 @@ def _apart(event: StoredEvent) -> StoredEvent:
 
 
 def _copied(fold: Fold, state: Any, tip: Tip) -> Any:
-    return None if state is None else fold.load(orjson.loads(fold.dump(state)), fold.schema, tip.id)
+    rules = fold.bare
+    return None if state is None else rules.load(orjson.loads(rules.dump(state)), fold.schema, tip.id)

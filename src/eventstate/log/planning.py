@@ -93,10 +93,10 @@ class StreamPlanner:
             raise StateDeletedError(state_id=change.id, version=tip.version)
         if tip.deleted:
             state = change.fold.initial()
-        events = change.events(state, tip.version)
+        version = tip.version + (1 if tip.deleted else 0)
+        events = change.events(state, version)
         if not events:
             return None
-        version = tip.version + (1 if tip.deleted else 0)
         image, after = self.image(change, version, state, events)
         append = Append(tip, events, image, change.metadata, self._policy, change.reopen)
         return Planned(change, append, after)
@@ -133,9 +133,10 @@ class StreamPlanner:
         if change.carries_state:
             return Current(tip, None, None, known, False)
         fold = change.fold
-        if not usable(image, fold, change.id):
+        plain = orjson.loads(image.state)
+        if not usable(image, fold, change.id, plain, tip.version):
             return None
-        return Current(tip, fold.load(orjson.loads(image.state), image.schema, change.id), None, known, False)
+        return Current(tip, fold.load(plain, image.schema, change.id), None, known, False)
 
     async def current(self, id: str) -> Known | None:
         """A stream as it is now, its head mended if it was bad; None if it never existed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from eventstate.core.format import (
     Entry,
     Head,
     Image,
+    Snapshot,
     StoredEvent,
     Tip,
     decode_entry,
@@ -111,12 +112,18 @@ class StateAt(NamedTuple):
     event: StoredEvent | None
 
 
+Longer = Callable[[Tip], Awaitable["tuple[Tip, StreamReader]"]]
+"""Gives the tip of a stream with its archived entries before it, and what reads it so."""
+
+
 class StreamReader:
     """Reads the streams of one governor."""
 
     def __init__(self, store: Store, owner: str) -> None:
         self._store = store
         self._owner = owner
+        self.longer: Longer | None = None
+        """Where an archive is at hand that may hold what was pruned."""
 
     def key(self, id: str) -> Key:
         return Key(HEAD, self._owner, id)
@@ -169,7 +176,11 @@ class StreamReader:
             plain = decode(known.state, where)
         if head.tip.deleted:
             return head, None, False
-        if plain is not NO_STATE and head.image is not None and usable(head.image, fold, where):
+        if (
+            plain is not NO_STATE
+            and head.image is not None
+            and usable(head.image, fold, where, plain, head.tip.version)
+        ):
             return head, fold.load(plain, head.image.schema, where), False
         if head.tip.version == 0:
             return head, fold.initial(), False
@@ -199,9 +210,33 @@ class StreamReader:
             except CorruptionError as error:
                 problem = problem or error
         if tip.base is not None:
+            past = await self._past_erased_base(tip, fold, version, event_needed) if fold.protects else None
+            if past is not None:
+                return past
             raise problem or CorruptionError(where=str(tip.key), problem="the snapshot at its base is missing")
         origin = Start(fold.initial(), 0, genesis(tip.owner, tip.id))
         return await self._replay(tip, fold, origin, version)
+
+    async def _past_erased_base(self, tip: Tip, fold: Fold, version: int, event_needed: bool) -> StateAt | None:
+        """The state at a version where the one that a pruned stream begins with was erased; None where it was not.
+
+        Replayed from what is archived, where that is at hand.
+        """
+        assert tip.base is not None
+        key = snapshot_key(tip.owner, tip.id, tip.base.version)
+        document = (await self._store.get([key])).documents.get(key)
+        if document is None:
+            return None
+        state = fold.begin_erased(decode_snapshot(document)[1], str(key))
+        if state is NO_STATE:
+            return None
+        if self.longer is not None:
+            longer, reader = await self.longer(tip)
+            if longer.base is None or longer.base.version < tip.base.version:
+                return await reader.rebuild(longer, fold, version, event_needed=event_needed)
+        if version == tip.base.version:
+            return StateAt(state, version, None)
+        return await self._replay(tip, fold, Start(state, *tip.base), version)
 
     async def _replay_from_snapshot(self, tip: Tip, fold: Fold, candidate: int, version: int) -> StateAt:
         key = snapshot_key(tip.owner, tip.id, candidate)
@@ -209,8 +244,8 @@ class StreamReader:
         if document is None:
             raise CorruptionError(where=str(key), problem="the head lists it, but it is missing")
         snapshot, plain = decode_snapshot(document)
-        if not usable(snapshot.image, fold, str(key)):
-            raise CorruptionError(where=str(key), problem="it is of another fold version")
+        if not usable(snapshot.image, fold, str(key), plain, candidate):
+            raise CorruptionError(where=str(key), problem="it is of another fold version, or a key of it was erased")
         # One entry more than the tail: the entry the snapshot was taken at must carry the digest it names.
         limit = min(PAGE, version - candidate + 1)
         boundary = Key(ENTRY, tip.owner, tip.id, candidate - 1)
@@ -255,24 +290,26 @@ class StreamReader:
         if not first.documents:
             raise StateNotFoundError(governor=self._owner, state_id=id)
         birth = unborn(self._owner, id)._replace(revision=current.revision if current else None)
+        # A prune marks the snapshot that its stream begins at; entries before it may be left for a while.
+        marked = [snapshot for snapshot in snapshots if snapshot.is_base]
+        if marked:
+            return await _to_the_tip(self, _begun_at(birth, marked[-1]), snapshots)
         try:
             return await _to_the_tip(self, birth, snapshots)
         except CorruptionError:
-            bases = [n for n in snapshots if n < first.documents[0].key.n]
+            bases = [snapshot for snapshot in snapshots if snapshot.version < first.documents[0].key.n]
             if not bases:
                 raise
-            base = Base(max(bases), snapshots[max(bases)])
-        begin = birth._replace(version=base.version, digest=base.digest, base=base)
-        return await _to_the_tip(self, begin, snapshots)
+        return await _to_the_tip(self, _begun_at(birth, bases[-1]), snapshots)
 
-    async def _good_snapshots(self, id: str) -> dict[int, bytes]:
-        good: dict[int, bytes] = {}
+    async def _good_snapshots(self, id: str) -> list[Snapshot]:
+        good: list[Snapshot] = []
         after: Key | None = None
         while True:
             page = await self._store.scan(SNAPSHOT, self._owner, id=id, after=after, limit=100)
             for document in page.documents:
                 try:
-                    good[document.key.n] = decode_snapshot(document)[0].digest
+                    good.append(decode_snapshot(document)[0])
                 except CorruptionError:
                     continue
             after = page.next
@@ -280,7 +317,15 @@ class StreamReader:
                 return good
 
 
-async def _to_the_tip(reader: StreamReader, begin: Tip, snapshots: Iterable[int]) -> Repaired:
+def _begun_at(birth: Tip, snapshot: Snapshot) -> Tip:
+    """The tip of a pruned stream at the snapshot that it begins at."""
+    base = Base(snapshot.version, snapshot.digest)
+    return birth._replace(
+        version=base.version, digest=base.digest, base=base, incarnation=snapshot.incarnation, at=snapshot.at
+    )
+
+
+async def _to_the_tip(reader: StreamReader, begin: Tip, snapshots: Sequence[Snapshot]) -> Repaired:
     """Walk the entries from a place to their end."""
     chain = Chain(begin.version, begin.digest)
     reopened = 0
@@ -289,7 +334,9 @@ async def _to_the_tip(reader: StreamReader, begin: Tip, snapshots: Iterable[int]
         documents, more = await reader.entries(begin.id, chain.version)
         for entry in chain.follow(documents):
             reopened += sum(1 for event in entry.events if event["type"] == REOPENED)
-    tip = begin._replace(snapshots=tuple(n for n in sorted(snapshots) if n <= chain.version))
+    first = begin.base.version if begin.base else 0
+    kept = tuple(snapshot.version for snapshot in snapshots if first <= snapshot.version <= chain.version)
+    tip = begin._replace(snapshots=kept)
     last = chain.last
     if last is None:
         return Repaired(tip, "", {})
@@ -319,15 +366,17 @@ def kept_state(document: Document, fold: Fold) -> tuple[int, Any]:
     schema = members["v"]
     if not _same_rules(members["fold"], schema, fold, document.key):
         return version, NO_STATE
+    if fold.protects and not fold.opens(members["state"], version):
+        return version, NO_STATE
     return version, fold.load(members["state"], schema, document.key)
 
 
-def usable(image: Image, fold: Fold, where: str) -> bool:
-    """Whether a kept state was made by the same rules.
+def usable(image: Image, fold: Fold, where: str, plain: Any, version: int) -> bool:
+    """Whether a state kept for a version was made by the same rules, and can be read.
 
     Without its machine (fold version 0) a typed stream still shows the state that was recorded.
     """
-    return _same_rules(image.fold, image.schema, fold, where)
+    return _same_rules(image.fold, image.schema, fold, where) and (not fold.protects or fold.opens(plain, version))
 
 
 def _same_rules(made_by: int, schema: int, fold: Fold, where: Key | str) -> bool:
@@ -336,7 +385,10 @@ def _same_rules(made_by: int, schema: int, fold: Fold, where: Key | str) -> bool
 
 def _as_stored(fold: Fold, state: Any, tip: Tip) -> Any:
     """The state as it comes back from its JSON text: a replay gives what a head or a snapshot would."""
-    return None if state is None else fold.load(decode(fold.dump(state), tip.id), fold.schema, str(tip.key))
+    if state is None:
+        return None
+    rules = fold.bare
+    return rules.load(decode(rules.dump(state), tip.id), fold.schema, str(tip.key))
 
 
 def _where(tip: Tip, version: int) -> str:

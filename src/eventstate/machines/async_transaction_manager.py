@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from eventstate.core.retrying import RetryPolicy
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import InvalidInputError
+from eventstate.machines.async_keyring import AsyncKeyring
 from eventstate.machines.async_transaction import AsyncTransaction
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.machine import Machine
@@ -37,6 +38,7 @@ class AsyncTransactionManager(AsyncLockManager):
         retention: timedelta = timedelta(days=7),
         snapshot_every: int = 100,
         keep_snapshots: int = 5,
+        keyring: AsyncKeyring | None = None,
     ) -> None:
         super().__init__(store, governor=governor)
         self._transacting = Transacting(
@@ -48,6 +50,7 @@ class AsyncTransactionManager(AsyncLockManager):
             retry=retry or RetryPolicy(),
             keep_records=keep_records,
             retention=retention,
+            keyring=keyring.core if keyring is not None else None,
         )
 
     async def execute_transaction(

@@ -127,7 +127,7 @@ class TransactionCore:
         must_exist: bool,
         reopen: bool,
     ) -> StateSnapshot[Any]:
-        text = self._core.fold_of(state_id).dump(data)
+        text = self._core.fold_of(state_id).bare.dump(data)
         change = self._core.recorded(
             state_id, action, text, expected=expected, metadata=metadata, must_exist=must_exist, reopen=reopen
         )
@@ -138,7 +138,11 @@ class TransactionCore:
 
     async def _changed(self, change: Change) -> StateSnapshot[Any]:
         try:
-            state = await self._streams.change(change)
+            protection = self._core.protection
+            if protection is None:
+                state = await self._streams.change(change)
+            else:
+                state = await protection.with_keys(lambda: self._streams.change(change))
         except VersionConflictError as error:
             self.own_error = error
             raise
@@ -207,6 +211,6 @@ class TransactionCore:
     def _done(self) -> dict[str, object]:
         return {
             **{str(key): text for key, text in self._documents.written.items()},
-            **{str(work.tip.key): [event for event, _ in work.events] for work in self._streams.written},
+            **{str(work.tip.key): work.shown for work in self._streams.written},
             **{f"effect {number}": effect for number, effect in enumerate(self._effects, 1)},
         }

@@ -18,6 +18,7 @@ from eventstate.errors import InvalidInputError, StateDeletedError, StateNotFoun
 from eventstate.log.planning import Change, Current
 from eventstate.log.reading import Known
 from eventstate.machines.core import PersisterCore
+from eventstate.machines.protecting import ProtectedFold
 from eventstate.machines.states import StateSnapshot
 from eventstate.transactions.readset import ReadSet
 
@@ -42,6 +43,15 @@ class Work:
     events: list[tuple[NewEvent, Mapping[str, Any]]] = field(default_factory=list[tuple[NewEvent, Mapping[str, Any]]])
     image: Image | None = None
     reopen: bool = False
+
+    @property
+    def shown(self) -> list[Any]:
+        """What the own events say, equal for equal events."""
+        fold = self.fold
+        if not isinstance(fold, ProtectedFold):
+            return [event for event, _ in self.events]
+        start = self.version - len(self.events) + 1
+        return [fold.revealed(event, version) for version, (event, _) in enumerate(self.events, start)]
 
     @property
     def version(self) -> int:
@@ -79,7 +89,7 @@ class StreamBuffer:
         if work.events and work.deleted and not change.tolerate_deleted:
             raise InvalidInputError(f"{change.id!r} was deleted in this transaction: begin anew in another one")
         tip = work.tip._replace(version=work.version, deleted=work.deleted)
-        current = Current(tip, None if work.deleted else self._state(change.id, work), None, None, False)
+        current = Current(tip, None if work.deleted else self._state(change.id, work, change.fold), None, None, False)
         planned = self._core.appender.planner.plan(change, current)
         if planned is not None:
             work.reopen = work.reopen or (tip.deleted and change.reopen)
@@ -138,14 +148,14 @@ class StreamBuffer:
             recovered=rebuilt and head is not None and head.image is not None,
         )
 
-    def _state(self, state_id: str, work: Work) -> Any:
-        return work.fold.load(orjson.loads(work.state), work.fold.schema, state_id)
+    def _state(self, state_id: str, work: Work, fold: Fold) -> Any:
+        return fold.load(orjson.loads(work.state), fold.schema, state_id)
 
     def _shown(self, state_id: str, work: Work) -> StateSnapshot[Any]:
         version = work.version
         return StateSnapshot(
             id=state_id,
-            data=None if work.deleted else self._state(state_id, work),
+            data=None if work.deleted else self._state(state_id, work, work.fold),
             version=version,
             timestamp=utc_of(work.tip.at),
             metadata=metadata_from_plain(work.metadata, max(version - 1, 0)),

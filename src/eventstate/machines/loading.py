@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from eventstate.core.causality import VectorClock
 from eventstate.core.documents import HEAD, Document, Key
+from eventstate.core.fold import PLAIN
 from eventstate.core.format import (
     DELETED,
-    RESERVED,
+    Tip,
+    decode_head,
 )
 from eventstate.core.ids import machine_of
 from eventstate.core.instants import micros_of, utc_of
@@ -22,11 +24,12 @@ from eventstate.errors import (
     StateNotFoundError,
     VersionNotFoundError,
 )
-from eventstate.log.history import Resume, TimeReader
-from eventstate.log.reading import Known
-from eventstate.machines.machine import Machine
+from eventstate.log.history import HistoryReader, Resume, TimeReader
+from eventstate.log.reading import Known, StreamReader
 from eventstate.machines.scope import Scope
 from eventstate.machines.states import StatePage, StateSnapshot, Transition
+
+T = TypeVar("T")
 
 
 class HistoryPlace(NamedTuple):
@@ -34,6 +37,14 @@ class HistoryPlace(NamedTuple):
 
     version: int
     resume: Resume
+
+
+class Reach(NamedTuple):
+    """A stream as far back as it can be read, and what reads it."""
+
+    tip: Tip
+    reader: StreamReader
+    events: HistoryReader
 
 
 class Loading(Scope):
@@ -54,6 +65,8 @@ class Loading(Scope):
             head, state, rebuilt = await self.reader.state_of(known, fold)
         except CorruptionError as error:
             if error.where != str(known.document.key):
+                if not recovered and await self.has_moved(decode_head(known.document)[0].tip):
+                    return await self.load(state_id)
                 raise
             known, recovered = await self._known_from_log(state_id), True
             head, state, rebuilt = await self.reader.state_of(known, fold)
@@ -64,10 +77,32 @@ class Loading(Scope):
             self.appender.remember(state_id, known)
         return self.current(head, state, known, recovered or (rebuilt and head.image is not None))
 
+    async def _whole(self, tip: Tip, version: int) -> Reach:
+        """How to read a stream from a version on: with what is archived of it, where that version is pruned."""
+        if self.archived is None or tip.base is None or version > tip.base.version:
+            return Reach(tip, self.reader, self.events)
+        view = await self.archived.view(tip)
+        store = view.store if self.protection is None else self.protection.over(view.store)
+        return Reach(view.tip, StreamReader(store, self.governor), HistoryReader(store, self.governor))
+
+    async def _unmoved(self, state_id: str, read: Callable[[Tip], Awaitable[T]]) -> T:
+        """What ``read`` makes of a stream's tip; again if a prune went over what it was reading."""
+        while True:
+            tip = await self.tip_of(state_id)
+            try:
+                return await read(tip)
+            except CorruptionError:
+                if not await self.has_moved(tip):
+                    raise
+
     async def _load_version(self, state_id: str, version: int) -> StateSnapshot[Any]:
-        tip = await self.tip_of(state_id)
+        return await self._unmoved(state_id, lambda tip: self._version_of(tip, version))
+
+    async def _version_of(self, tip: Tip, version: int) -> StateSnapshot[Any]:
+        state_id = tip.id
         fold = self.fold_of(state_id)
-        at = await self.reader.rebuild(tip, fold, version)
+        reach = await self._whole(tip, version)
+        at = await reach.reader.rebuild(reach.tip, fold, version)
         event = at.event
         if event is None:  # the base of a pruned stream: the state is kept, its event is not
             return StateSnapshot(id=state_id, data=at.state, version=version, action="")
@@ -84,12 +119,18 @@ class Loading(Scope):
         )
 
     async def _load_time(self, state_id: str, at: int) -> StateSnapshot[Any]:
-        tip = await self.tip_of(state_id)
+        return await self._unmoved(state_id, lambda tip: self._time_of(tip, at))
+
+    async def _time_of(self, tip: Tip, at: int) -> StateSnapshot[Any]:
         version = await TimeReader(self.reader).version_at(tip, at)
+        if version is None and tip.base is not None:
+            reach = await self._whole(tip, tip.base.version)
+            if reach.tip != tip:
+                version = await TimeReader(reach.reader).version_at(reach.tip, at)
         if version is None:
             first = tip.base.version if tip.base else 1
-            raise VersionNotFoundError(state_id=state_id, asked=f"state at {utc_of(at)}", first=first, last=tip.version)
-        return await self._load_version(state_id, version)
+            raise VersionNotFoundError(state_id=tip.id, asked=f"state at {utc_of(at)}", first=first, last=tip.version)
+        return await self._version_of(tip, version)
 
     async def states_page_at(self, at: datetime, after: str, limit: int) -> StatePage:
         """The states that existed at a time, of some of the streams."""
@@ -107,26 +148,32 @@ class Loading(Scope):
         self, state_id: str, first: int, last: int | None, *, limit: int = 500, resume: HistoryPlace | None = None
     ) -> tuple[list[Transition], HistoryPlace | None]:
         """Transitions from a version on, and the place to go on from (None at the end)."""
-        tip = await self.tip_of(state_id)
+        _version(first)
+        return await self._unmoved(state_id, lambda tip: self._history_of(tip, first, last, limit, resume))
+
+    async def _history_of(
+        self, tip: Tip, first: int, last: int | None, limit: int, resume: HistoryPlace | None
+    ) -> tuple[list[Transition], HistoryPlace | None]:
+        state_id = tip.id
+        tip, reader, events = await self._whole(tip, resume.version if resume else first)
         base = tip.base.version if tip.base else 0
-        start = resume.version if resume else max(_version(first), base + 1)
+        if resume and resume.version <= base:
+            raise VersionNotFoundError(
+                state_id=state_id, asked=f"version {resume.version} any more", first=base, last=tip.version
+            )
+        start = resume.version if resume else max(first, base + 1)
         end = tip.version if last is None else min(_version(last), tip.version)
         if start > end:
             return [], None
         stop = min(end, start + limit - 1)
         fold = self.fold_of(state_id)
-        steps, place = await self.events.transitions(
-            tip, fold, self.reader, start, stop, resume.resume if resume else None
-        )
+        steps, place = await events.transitions(tip, fold, reader, start, stop, resume.resume if resume else None)
         following = HistoryPlace(stop + 1, place) if stop < end else None
         return [self._transition(state_id, step) for step in steps], following
 
     def _transition(self, state_id: str, step: Any) -> Transition:
         event = step.event
-        machine = self.machines.get(machine_of(state_id))
-        data = event.body.get("data")
-        if machine is not None and "data" in event.body and not event.type.startswith(RESERVED):
-            data = machine.event_of(event, f"event {self.governor}/{state_id} version {event.version}")
+        data = self.event_of(state_id, event)
         return Transition(
             state_id=state_id,
             version=event.version,
@@ -178,7 +225,7 @@ class Loading(Scope):
             return found if state is None or fold.label(found.data) == state else None
         if head.tip.version == 0 or head.tip.deleted:
             return None
-        label = fold.label(data) if isinstance(fold, Machine) else head.action
+        label = head.action if fold is PLAIN else fold.label(data)
         if state is not None and label != state:
             return None
         return self.current(head, data, Known(document), rebuilt)

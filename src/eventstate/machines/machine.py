@@ -13,14 +13,16 @@ import orjson
 
 from eventstate.core.codec import encode
 from eventstate.core.documents import Key
-from eventstate.core.fold import step_recorded
-from eventstate.core.format import DELETED, NO_STATE, REOPENED, RESERVED, Entry, NewEvent, StoredEvent
+from eventstate.core.fold import check_reserved, step_recorded
+from eventstate.core.format import DELETED, FORKED, NO_STATE, REOPENED, RESERVED, Entry, NewEvent, StoredEvent
 from eventstate.core.ids import check_id, check_machine_name, is_checked
 from eventstate.core.metadata import metadata_to_plain
+from eventstate.core.privacy import Erased
 from eventstate.errors import (
     ConfigurationError,
     CorruptionError,
     EncodingError,
+    SchemaError,
     SchemaNewerError,
     UnknownEventError,
     UpcastError,
@@ -28,7 +30,7 @@ from eventstate.errors import (
 from eventstate.machines.events import Event, event_type_of
 from eventstate.machines.shapes import Shape
 from eventstate.machines.transitions import Transitions
-from eventstate.machines.upcasting import Upcasters
+from eventstate.machines.upcasting import Upcasters, check_old, check_renamed
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -53,6 +55,12 @@ class Machine(Generic[S, E]):
         upcasters: per event type and old version, how its data becomes that of the next version.
         renamed: old stored names of event types.
         state_schema, state_upcasters: the same for kept states; without an upcaster they are rebuilt.
+        subjects: whom events are about: per event type the path of the field that names the person, as in
+            ``{Registered: "customer"}`` or ``"customer.id"``. These events, and all states of the stream after them,
+            are encrypted; the persister needs a ``keyring``.
+        state_subject: the same for states recorded as a whole: the path of the field in the state.
+        erased: the state after an event that was erased, ``(state, Erased) -> state``; unless given, the state
+            stays as it was.
 
     Raises:
         ConfigurationError: the parts contradict each other.
@@ -74,6 +82,9 @@ class Machine(Generic[S, E]):
         renamed: Mapping[str, str] | None = None,
         state_schema: int = 1,
         state_upcasters: Mapping[int, Callable[[Any], Any]] | None = None,
+        subjects: Mapping[type | str, str] | None = None,
+        state_subject: str | None = None,
+        erased: Callable[[S, Erased], S] | None = None,
     ) -> None:
         self.name = check_machine_name(name)
         if fold_version < 1 or state_schema < 1:
@@ -86,16 +97,23 @@ class Machine(Generic[S, E]):
         self._initial = self._shape.encoded(initial)
         self._shapes, self._names = _event_shapes(self.name, evolve, events)
         self._renamed = dict(renamed or {})
-        self._upcasters = Upcasters(name, schemas or {}, upcasters or {})
+        check_renamed(name, self._renamed, self._shapes)
+        self._upcasters = Upcasters(name, schemas or {}, upcasters or {}, self._shapes)
         self._presently = {
             (name, self._upcasters.current(name)): shape.from_plain
             for name, shape in self._shapes.items()
             if name not in self._renamed
         }
         self._state_upcasters = dict(state_upcasters or {})
+        check_old(f"machine {name!r}: an upcaster of states", self._state_upcasters, state_schema, "state_schema=")
         self._transitions = Transitions(self.name, tuple(transitions), state_of) if transitions is not None else None
         if state_of is not None and self._transitions is None:
             self._transitions = Transitions(self.name, None, state_of)
+        self._subjects = self._declared_subjects(subjects or {})
+        self.state_subject = state_subject
+        self.has_subjects = bool(self._subjects) or state_subject is not None
+        """Whether its streams are encrypted, so that they need a keyring."""
+        self._erased: Callable[[Any, Erased], Any] | None = erased
 
     def __repr__(self) -> str:
         return f"Machine({self.name!r})"
@@ -112,6 +130,12 @@ class Machine(Generic[S, E]):
     def event_types(self) -> tuple[str, ...]:
         """Stored names of the declared event types; empty for a machine that takes any."""
         return tuple(self._shapes)
+
+    @property
+    def declared_states(self) -> tuple[str, ...]:
+        """The states that the declared transitions name, in their order; none where no transitions are declared."""
+        table = self._transitions.table if self._transitions is not None else None
+        return tuple(dict.fromkeys(label for source, _, target in table or () for label in (source, target)))
 
     def actions(self, state: S) -> tuple[str, ...]:
         """The actions that are legal in a state.
@@ -136,7 +160,39 @@ class Machine(Generic[S, E]):
             raise ConfigurationError(f"machine {self.name!r} declares no transitions: pass transitions= and state_of=")
         return self._transitions
 
+    def subject_of(self, event_type: str) -> str | None:
+        """The path of the field that names the subject of an event type, if it is declared."""
+        return self._subjects.get(event_type)
+
+    def _declared_subjects(self, subjects: Mapping[type | str, str]) -> dict[str, str]:
+        declared: dict[str, str] = {}
+        for event, path in subjects.items():
+            name = event if isinstance(event, str) else self._names.get(event)
+            if name is None or (self._shapes and name not in self._shapes):
+                shown = event if isinstance(event, str) else event.__name__
+                raise ConfigurationError(f"machine {self.name!r}: subjects= names {shown!r}, which is no event of it")
+            if not path or not all(path.split(".")):
+                raise ConfigurationError(f"machine {self.name!r}: {path!r} is no path of a field of {name!r}")
+            declared[name] = path
+        return declared
+
     # core.fold.Fold
+
+    protects = False
+
+    @property
+    def bare(self) -> Machine[S, E]:
+        return self
+
+    def opens(self, plain: Any, version: int) -> bool:
+        return True
+
+    def begin_erased(self, plain: Any, where: str) -> Any:
+        return NO_STATE
+
+    def step_erased(self, state: Any, event: Erased) -> Any:
+        """The state after an event whose subject was erased."""
+        return state if self._erased is None else self._erased(state, event)
 
     def initial(self) -> S:
         """A new initial state."""
@@ -148,13 +204,30 @@ class Machine(Generic[S, E]):
             return None
         if event.type == REOPENED:
             return self.initial()
+        if event.type == FORKED:
+            return self.load(event.body["state"], event.schema, where)
         if "data" not in event.body or self._evolve is None:
             plain = None if state is None else orjson.loads(self.dump(state))
             after = step_recorded(plain, event, where)
             if after is NO_STATE:
-                return state if self._evolve is None else self._evolve(state, self.event_of(event, where))
+                return state if self._evolve is None else self._evolved(state, event, where)
             return self.load(after, self.schema, where)
-        return self._evolve(state, self.event_of(event, where))
+        return self._evolved(state, event, where)
+
+    def _evolved(self, state: Any, event: StoredEvent, where: str) -> Any:
+        assert self._evolve is not None
+        typed = self.event_of(event, where)
+        try:
+            return self._evolve(state, typed)
+        except Exception as error:
+            self._name_place(error, event.type, where)
+            raise
+
+    def _name_place(self, error: Exception, event_type: str, where: str) -> None:
+        """Say in a traceback at which event the caller's own code failed; the error stays what it is."""
+        note = f"evolve of machine {self.name!r} raised this at {where} ({event_type})"
+        if note not in getattr(error, "__notes__", ()):  # an error that is raised again and again has it already
+            error.add_note(note)
 
     def replay(self, state: Any, entries: Iterable[Entry], last: int, where: Callable[[int], str]) -> Any:
         """The state after the events of entries, as far as the version ``last``; state and entries are used up."""
@@ -172,7 +245,11 @@ class Machine(Generic[S, E]):
                         event = load(body["data"])
                     except ValueError:
                         event = self.event_of(entry.event(version), where(version))
-                    state = evolve(state, event)
+                    try:
+                        state = evolve(state, event)
+                    except Exception as error:
+                        self._name_place(error, body["type"], where(version))
+                        raise
                 version += 1
         return state
 
@@ -187,12 +264,23 @@ class Machine(Generic[S, E]):
         transitions.check_led_to(before, event.type, transitions.label(after))
         return after
 
+    def present_event(self, body: Mapping[str, Any]) -> Any:
+        """The typed event of a stored one of the present schema; `NO_STATE` where `event_of` must look at it."""
+        load = self._presently.get((body["type"], body.get("v", 1)))
+        if load is None:
+            return NO_STATE
+        try:
+            return load(body["data"])
+        except ValueError:
+            return NO_STATE
+
     def event_of(self, event: StoredEvent, where: str) -> Any:
         """The typed event of a stored one, brought to its present schema.
 
         Raises:
-            UnknownEventError, SchemaNewerError, UpcastError: see their texts.
+            UnknownEventError, SchemaNewerError, UpcastError, SchemaError: see their texts.
         """
+        check_reserved(event.type, where)
         name = self._renamed.get(event.type, event.type)
         data = self._upcasters.upcast(name, event.schema, event.body.get("data"), where)
         if not self._shapes:
@@ -203,8 +291,11 @@ class Machine(Generic[S, E]):
         try:
             return shape.from_plain(data)
         except ValueError as error:
-            problem = f"it is no {name} of schema {self._upcasters.current(name)}: {error}"
-            raise CorruptionError(where=where, problem=problem) from error
+            current = self._upcasters.current(name)
+            problem = f"it is no {name} of schema {current}: {error}"
+            if event.schema < current:
+                raise UpcastError(where=where, problem=f"the upcasters made something of it, but {problem}") from error
+            raise SchemaError(where=where, problem=f"{problem}; where its fields changed, raise its schema") from error
 
     def dump(self, state: Any) -> bytes:
         return self._shape.encoded(state)

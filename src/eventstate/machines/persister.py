@@ -10,13 +10,16 @@ from eventstate.core.expected import AnyVersion
 from eventstate.core.metadata import stored_metadata
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
+from eventstate.log.sealing.files import SealFile
 from eventstate.log.verify import ConsistencyReport
 from eventstate.machines.core import PersisterCore
+from eventstate.machines.keyring import Keyring
 from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
 from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
 from eventstate.machines.together import AppendTo
 from eventstate.runtime.blocking import BlockingRuntime, drive
+from eventstate.stores.archive import Archive
 from eventstate.stores.base import Store
 from eventstate.transactions.fencing import Fences
 
@@ -35,6 +38,8 @@ class StateMachinePersister:
         machines: the declared machines; a stream without one holds states recorded as plain data.
         snapshot_every: a snapshot each time a version passes a multiple of it; 0 for none.
         keep_snapshots: how many of a stream's snapshots remain.
+        keyring: the keys for machines that declare ``subjects``; needed with them.
+        archive: where a `RetentionManager` has put pruned events: older versions are read from it.
 
     All methods raise `StoreError` and its kin where the store can't work, `InvalidInputError` for
     arguments that can't be used, and `CorruptionError` where stored bytes are not what was written.
@@ -48,11 +53,14 @@ class StateMachinePersister:
         machines: Iterable[Machine[Any, Any]] = (),
         snapshot_every: int = 100,
         keep_snapshots: int = 5,
+        keyring: Keyring | None = None,
+        archive: Archive | None = None,
     ) -> None:
         if not isinstance(store.runtime, BlockingRuntime):
             raise ConfigurationError("a store of open_async_store: use AsyncStateMachinePersister with it")
         policy = SnapshotPolicy(every=snapshot_every, keep=keep_snapshots)
-        self._core = PersisterCore(store, governor, machines, policy)
+        keys = keyring.core if keyring is not None else None
+        self._core = PersisterCore(store, governor, machines, policy, keys, archive)
 
     @property
     def governor(self) -> str:
@@ -521,18 +529,31 @@ class StateMachinePersister:
             report.count(item)
         return report
 
-    def validate_consistency(self, *, progress: Callable[[ConsistencyReport], None] | None = None) -> ConsistencyReport:
-        """Verify every stream: chains, heads, snapshots, and states against their replays.
+    def validate_consistency(
+        self,
+        *,
+        progress: Callable[[ConsistencyReport], None] | None = None,
+        seal: SealFile | None = None,
+        resume: ConsistencyReport | None = None,
+    ) -> ConsistencyReport:
+        """Verify every stream: chains, heads, snapshots, states against their replays, and all against a seal.
 
-        ``progress`` is called with the report so far after each page of streams.
+        Args:
+            progress: called with the report so far after each page of streams.
+            seal: an exported seal that the streams must be what it saw, and more; the newest one in the store if
+                none is given.
+            resume: the report of an earlier run that was broken off, to go on from; it stays as it is.
+
+        Raises:
+            InvalidInputError: the seal is that of another governor.
         """
-        report = ConsistencyReport()
-        after: str | None = ""
-        while after is not None:
-            after = drive(self._core.verify_page(after, report))
+        run = self._core.verification(seal, resume)
+        more = True
+        while more:
+            more = drive(run.page())
             if progress is not None:
-                progress(report)
-        return report
+                progress(run.report)
+        return run.report
 
     def get_stats(self) -> StoreStats:
         """Numbers of the governor, from one scan of its heads."""

@@ -7,14 +7,15 @@ from typing import Any
 
 from eventstate.core.causality import stored_clock
 from eventstate.core.documents import Document, Key
-from eventstate.core.fold import PLAIN, Fold
+from eventstate.core.fold import Fold
 from eventstate.core.format import (
     Head,
+    StoredEvent,
     Tip,
     decode_head,
     encode_head,
 )
-from eventstate.core.ids import check_id, machine_of
+from eventstate.core.ids import check_id
 from eventstate.core.instants import utc_of
 from eventstate.core.metadata import metadata_from_plain
 from eventstate.core.snapshots import SnapshotPolicy
@@ -26,10 +27,14 @@ from eventstate.errors import (
     StateNotFoundError,
 )
 from eventstate.log.appending import Appender
+from eventstate.log.archiving import ArchiveReader
 from eventstate.log.history import HistoryReader
+from eventstate.log.keyring import KeyringCore
 from eventstate.log.reading import Known, StreamReader
 from eventstate.machines.machine import Machine
+from eventstate.machines.protecting import Declared, Protection
 from eventstate.machines.states import StateSnapshot
+from eventstate.stores.archive import Archive
 from eventstate.stores.base import Store
 
 
@@ -37,18 +42,43 @@ class Scope:
     """One governor of one store, and the machines declared for it."""
 
     def __init__(
-        self, store: Store, governor: str, machines: Iterable[Machine[Any, Any]], policy: SnapshotPolicy
+        self,
+        store: Store,
+        governor: str,
+        machines: Iterable[Machine[Any, Any]],
+        policy: SnapshotPolicy,
+        keyring: KeyringCore | None = None,
+        archive: Archive | None = None,
     ) -> None:
-        self.store = store
         self.governor = check_id("governor", governor)
-        self.machines: dict[str, Machine[Any, Any]] = {}
+        self.protection = None if keyring is None else Protection(keyring, store, self.governor)
+        if self.protection is not None:
+            store = self.protection.store
+        self.store = store
+        self.machines = Declared()
+        self.machines.protection = self.protection
         for machine in machines:
             if self.machines.setdefault(machine.name, machine) is not machine:
                 raise ConfigurationError(f"two machines are named {machine.name!r}")
+            if machine.has_subjects and self.protection is None:
+                raise ConfigurationError(
+                    f"machine {machine.name!r} declares subjects: pass the keyring that has their keys as keyring="
+                )
         self.policy = policy
         self.reader = StreamReader(store, self.governor)
         self.appender = Appender(store, self.governor, self.reader, policy)
         self.events = HistoryReader(store, self.governor)
+        self.archived = ArchiveReader(archive, store, self.governor) if archive is not None else None
+        if self.protection is not None and self.archived is not None:
+            self.reader.longer = self._longer
+        if keyring is not None:
+            self.appender.commands.digest = keyring.digest
+
+    async def _longer(self, tip: Tip) -> tuple[Tip, StreamReader]:
+        assert self.protection is not None
+        assert self.archived is not None
+        view = await self.archived.view(tip)
+        return view.tip, StreamReader(self.protection.over(view.store), self.governor)
 
     def resolve(self, target: Machine[Any, Any] | str, id: str | None) -> str:
         """The full state id of ``(machine, id)``, ``(machine name, id)`` or a full id alone."""
@@ -74,7 +104,14 @@ class Scope:
 
     def fold_of(self, state_id: str) -> Fold:
         """The rules for a stream: those of its machine, or plain ones."""
-        return self.machines.get(machine_of(state_id), PLAIN)
+        return self.machines.fold_of(state_id)
+
+    def event_of(self, state_id: str, event: StoredEvent) -> Any:
+        """The typed event of a stored one, decrypted; its plain data where no machine declares it.
+
+        `Erased` where its subject was erased, None where it has no data.
+        """
+        return self.machines.event_of(state_id, event, f"event {self.governor}/{state_id} version {event.version}")
 
     def snapshot(
         self,
@@ -136,6 +173,10 @@ class Scope:
         if tip.version == 0:
             raise StateNotFoundError(governor=self.governor, state_id=state_id)
         return tip
+
+    async def has_moved(self, tip: Tip) -> bool:
+        """Whether a stream begins elsewhere than when its tip was read: a prune went over what was being read."""
+        return (await self.tip_of(tip.id)).base != tip.base
 
     def after(self, id: str) -> Key | None:
         return self.reader.key(id) if id else None

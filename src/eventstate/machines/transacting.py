@@ -26,6 +26,7 @@ from eventstate.errors import (
     TransactionConflictError,
 )
 from eventstate.log.commands import checked_key
+from eventstate.log.keyring import KeyringCore
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.machine import Machine
@@ -86,8 +87,10 @@ class Transacting:
         retry: RetryPolicy,
         keep_records: bool,
         retention: timedelta,
+        keyring: KeyringCore | None = None,
     ) -> None:
-        self.core = PersisterCore(store, governor, machines, policy)
+        self.core = PersisterCore(store, governor, machines, policy, keyring)
+        store = self.core.store
         self.collections = Collections(self.core.governor, guarded)
         self.committer = self.core.appender.committer
         self.records = RecordKeeper(store, self.core.governor, self.committer, retention)
@@ -123,6 +126,7 @@ class Transacting:
             if await self.committer.settle(reference):
                 return await _Run(self, call, options).result_of(reference.id)
             options = _resumed(options, reference)
+        await self.core.appender.commands.check_fresh(options.idempotency_key)
         run = _Run(self, call, options)
         try:
             end = await retried(run.attempt, options.policy, self.core.store.runtime)
@@ -249,7 +253,8 @@ class _Run:
 
     async def _commit(self, transaction: TransactionCore, result: Any) -> _End:
         options, committer = self._options, self._transacting.committer
-        kept = _plain(result)
+        # What a transaction returns may be about somebody, and nobody could erase it there.
+        kept = None if self._core.protection is not None else _plain(result)
         extra = [
             *(fence.check for fence in options.fences),
             *self._core.appender.commands.put(
@@ -317,7 +322,8 @@ class _Run:
         if transaction is None or not self._transacting.keeps_records or isinstance(error, CommitUnknownError):
             return
         token = self._runtime.unique()
-        reason = f"{type(error).__name__}: {error}"
+        # With a keyring, without its text: that may be about somebody.
+        reason = type(error).__name__ if self._core.protection is not None else f"{type(error).__name__}: {error}"
         body = self._record_body(transaction, status, token, reason=reason)
         await self._transacting.records.write(transaction.token, token, body)
 

@@ -10,6 +10,7 @@ from eventstate.core.retrying import RetryPolicy
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import InvalidInputError
 from eventstate.machines.attempt import TransactionCore
+from eventstate.machines.keyring import Keyring
 from eventstate.machines.machine import Machine
 from eventstate.machines.states import StateSnapshot
 from eventstate.machines.transacting import NewStates, Transacting, states_to_write
@@ -38,6 +39,7 @@ class TransactionManager(LockManager):
         keep_records: leave a record of each transaction that wrote something or failed.
         retention: how long records are kept.
         snapshot_every, keep_snapshots: as for `StateMachinePersister`.
+        keyring: the same. With it, records keep neither results nor the texts of errors.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class TransactionManager(LockManager):
         retention: timedelta = timedelta(days=7),
         snapshot_every: int = 100,
         keep_snapshots: int = 5,
+        keyring: Keyring | None = None,
     ) -> None:
         super().__init__(store, governor=governor)
         self._transacting = Transacting(
@@ -63,6 +66,7 @@ class TransactionManager(LockManager):
             retry=retry or RetryPolicy(),
             keep_records=keep_records,
             retention=retention,
+            keyring=keyring.core if keyring is not None else None,
         )
 
     def execute_transaction(

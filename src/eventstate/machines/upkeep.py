@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +31,9 @@ from eventstate.errors import (
 )
 from eventstate.log.appending import ATTEMPTS
 from eventstate.log.reading import Known, kept_state, usable
-from eventstate.log.verify import ConsistencyReport, Verifier
+from eventstate.log.sealing.files import SealFile
+from eventstate.log.verification import Verification
+from eventstate.log.verify import ConsistencyReport
 from eventstate.machines.scope import Scope
 from eventstate.machines.states import RecoveredState, StateSnapshot, StoreStats, current
 
@@ -76,7 +78,7 @@ class Upkeep(Scope):
                 snapshot, plain = decode_snapshot(document)
             except CorruptionError:
                 continue
-            if usable(snapshot.image, fold, str(key)):
+            if usable(snapshot.image, fold, str(key), plain, kept):
                 state = fold.load(plain, snapshot.image.schema, str(key))
                 return StateSnapshot(id=state_id, data=state, version=kept, timestamp=utc_of(snapshot.at))
         return None
@@ -117,7 +119,11 @@ class Upkeep(Scope):
             return False
         try:
             head, plain = decode_head(document)
-            if head.image is None or plain is NO_STATE or not usable(head.image, fold, str(tip.key)):
+            if (
+                head.image is None
+                or plain is NO_STATE
+                or not usable(head.image, fold, str(tip.key), plain, tip.version)
+            ):
                 return False
             same = same_state(fold, fold.load(plain, head.image.schema, str(tip.key)), state)
         except CorruptionError:
@@ -166,22 +172,24 @@ class Upkeep(Scope):
         except Exception as error:  # noqa: BLE001 - as above
             return _lost(id, error)
 
-    async def verify_page(self, after: str, report: ConsistencyReport) -> str | None:
-        """Verify some streams; the id to go on from, or None."""
-        return await Verifier(self.store, self.governor, self.fold_of).page(after, report)
+    def verification(self, seal: SealFile | None, resume: ConsistencyReport | None) -> Verification:
+        """A run over all streams, page by page."""
+        return Verification(self.store, self.governor, self.fold_of, against=seal, earlier=resume)
 
     async def stats(self) -> StoreStats:
         """Numbers of this governor, from one scan of its heads."""
         states = deleted = events = versions = highest = snapshots = 0
         by_machine: dict[str, int] = {}
+        written = set(self.machines)
         key: Key | None = None
         while True:
             page = await self.store.scan(HEAD, self.governor, after=key)
             for document in page.documents:
                 try:
-                    tip = decode_head(document)[0].tip
+                    head = decode_head(document)[0]
+                    tip, image = head.tip, head.image
                 except CorruptionError:
-                    tip = (await self.reader.repaired(document.key.id)).tip
+                    tip, image = (await self.reader.repaired(document.key.id)).tip, None
                 if tip.version == 0:
                     continue
                 states += not tip.deleted
@@ -192,6 +200,8 @@ class Upkeep(Scope):
                 snapshots += len(tip.snapshots)
                 name = machine_of(tip.id)
                 by_machine[name] = by_machine.get(name, 0) + 1
+                if image is not None and image.fold:
+                    written.add(name)
             key = page.next
             if key is None:
                 return StoreStats(
@@ -201,8 +211,17 @@ class Upkeep(Scope):
                     total_versions=versions,
                     max_version=highest,
                     total_snapshots=snapshots,
-                    states_by_machine=by_machine,
+                    states_by_machine=_of_machines(by_machine, written),
                 )
+
+
+def _of_machines(counts: Mapping[str, int], machines: Collection[str]) -> dict[str, int]:
+    """Counts by what ids begin with, those under '' whose beginning names no machine."""
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        owner = name if name in machines else ""
+        found[owner] = found.get(owner, 0) + count
+    return found
 
 
 def _without_snapshots(tip: Tip) -> Tip:
@@ -211,4 +230,5 @@ def _without_snapshots(tip: Tip) -> Tip:
 
 def _lost(id: str, error: Exception) -> RecoveredState:
     text = str(error) if isinstance(error, EventStateError) else f"{id}: {type(error).__name__}: {error}"
+    text = "; ".join([text, *getattr(error, "__notes__", ())])
     return RecoveredState(id, 0, None, "lost", text)

@@ -32,6 +32,7 @@ from eventstate.log.commands import checked_key
 from eventstate.log.planning import Change
 from eventstate.machines.events import Event
 from eventstate.machines.loading import Loading
+from eventstate.machines.protecting import ProtectedFold
 from eventstate.machines.shapes import Shape
 from eventstate.machines.states import StateSnapshot, written_state
 from eventstate.machines.together import AppendTo
@@ -55,7 +56,7 @@ class Writing(Loading):
         change = self.change(state_id, events, expected=expected, metadata=metadata, reopen=reopen)
         fingerprint = b""
         if idempotency_key is not None:
-            fingerprint = self._fingerprint("append", state_id, list(map(_shown, change.events(None, 0))))
+            fingerprint = self._fingerprint("append", state_id, list(map(_shown, self._new_events(state_id, events))))
         return (await self.append_changes((change,), idempotency_key, fingerprint, fence))[0]
 
     async def append_together(
@@ -82,7 +83,12 @@ class Writing(Loading):
         """Append to several streams in one commit."""
         key = checked_key(idempotency_key)
         fences = fences_of(fence, self.governor, self.store.epoch) if fence is not None else ()
-        receipt = await self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint, fences=fences)
+        if self.protection is None:
+            receipt = await self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint, fences=fences)
+        else:
+            receipt = await self.protection.with_keys(
+                lambda: self.appender.append(changes, idempotency_key=key, fingerprint=fingerprint, fences=fences)
+            )
         if receipt.earlier is not None:
             return [await self.load(id, at_version=version) for id, version in receipt.earlier.items()]
         return [self._written(stream, receipt.position) for stream in receipt.streams]
@@ -126,6 +132,8 @@ class Writing(Loading):
             version = expected.version
         else:
             version = check_expected(expected)
+        if fold.protects:
+            events = cast("ProtectedFold", fold).protecting(events)
         return Change(state_id, fold, events, version, metadata, seen, reopen, tolerate_deleted, carries_state)
 
     def _new_events(self, state_id: str, events: Sequence[object]) -> list[NewEvent]:
@@ -155,10 +163,11 @@ class Writing(Loading):
     ) -> Change:
         """The events that ``decide`` names for the state as it is when they are planned."""
         fold = self.fold_of(state_id)
+        rules = fold.bare
 
         def decided(state: Any, _version: int) -> Sequence[NewEvent]:
             # A copy: what decide does to its state must not reach the state the events are folded into.
-            produced = decide(fold.load(orjson.loads(fold.dump(state)), fold.schema, state_id), *args)
+            produced = decide(rules.load(orjson.loads(rules.dump(state)), rules.schema, state_id), *args)
             if produced is None:
                 return ()
             events = list(cast("Sequence[object]", produced)) if isinstance(produced, list | tuple) else [produced]
@@ -194,7 +203,7 @@ class Writing(Loading):
         reopen: bool = False,
     ) -> StateSnapshot[Any]:
         """Record a whole new state under an action: as a difference where that is shorter."""
-        text = self.fold_of(state_id).dump(data)
+        text = self.fold_of(state_id).bare.dump(data)
         change = self.recorded(
             state_id, action, text, expected=expected, metadata=metadata, must_exist=must_exist, reopen=reopen
         )
@@ -223,7 +232,8 @@ class Writing(Loading):
         def recorded(state: Any, version: int) -> Sequence[NewEvent]:
             if must_exist and version == 0:
                 raise StateNotFoundError(governor=self.governor, state_id=state_id)
-            if version == 0:
+            # A difference would be worth nothing once the state that it is one to is erased.
+            if version == 0 or fold.protects:
                 return (NewEvent(action, state=text),)
             if fold is PLAIN:
                 delta = _delta(state, text)

@@ -22,6 +22,11 @@ def chance() -> float:
     return (int.from_bytes(os.urandom(7), "big") >> 3) / 2**53
 
 
+def secret(size: int) -> bytes:
+    """Random bytes from the system, fit for keys."""
+    return os.urandom(size)
+
+
 class SystemClock:
     """Clock and randomness of the machine."""
 

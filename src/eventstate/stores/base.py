@@ -131,6 +131,9 @@ class Store(Protocol):
         Every change committed after this call, in this process or another, leads to a wake-up: soon, but
         not before a read can see it. Where the way to the store can break, as on Firestore, a change may
         stay unnoticed until it is mended; so whoever waits looks again by himself from time to time.
+
+        Where ``capabilities.feed_order`` is ``store``, `eventstate.stores.watching.entries_of` gives keys that
+        stand for every entry of a governor, or of all.
         """
         ...
 

@@ -7,14 +7,23 @@ import threading
 from collections.abc import Collection, Iterable
 from typing import Self
 
-from eventstate.core.documents import Batch, Check, Key
+from eventstate.core.documents import ENTRY, Batch, Check, Key
 from eventstate.runtime.base import Runtime
 from eventstate.runtime.signal import Signal
 
 
+def entries_of(governor: str = "") -> Key:
+    """Stands for every entry of a governor, or of all, in a watch of a store whose feed is in store order."""
+    return Key(ENTRY, governor, "")
+
+
 def changed_keys(batch: Batch) -> list[Key]:
-    """The documents that a batch writes or removes."""
-    return [operation.key for operation in batch.operations if not isinstance(operation, Check)]
+    """The documents that a batch writes or removes, and what stands for its entries."""
+    keys = [operation.key for operation in batch.operations if not isinstance(operation, Check)]
+    owners = {key.owner for key in keys if key.kind == ENTRY}
+    if owners:
+        keys += [entries_of(), *map(entries_of, owners)]
+    return keys
 
 
 class Watch:

@@ -88,8 +88,13 @@ class Emulator:
             self._log = None
         atexit.unregister(self.stop)
 
-    def restart(self) -> None:
-        """Stop it, lose everything in it and start it again on the same port; returns when ready."""
+    def restart(self, *, kill: bool = False) -> None:
+        """Stop it, lose everything in it and start it again on the same port; returns when ready.
+
+        ``kill`` ends it as a crash would.
+        """
+        if kill and self._process is not None:
+            self._process.kill()
         self.stop()
         self._start()
         atexit.register(self.stop)

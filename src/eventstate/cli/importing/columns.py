@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,12 @@ def rows(file: EventFile, columns: Columns, *, skip: int = 0) -> Iterator[Row]:
     Raises:
         InvalidInputError: a row that can't be imported; the message names file, line and column.
     """
+    named = file.columns()
+    if named is not None:  # also of a file without a row
+        try:
+            _check_columns(named, columns)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{file.path}, line 1: {error}") from None
     for index, record in enumerate(file.records()):
         if index < skip:
             continue
@@ -65,17 +71,21 @@ def row_of(record: Record, columns: Columns) -> Row:
         InvalidInputError: a column is missing or can't be used.
     """
     values = record.values
-    for option, column in columns.options.items():
-        if column not in values:
-            known = ", ".join(map(repr, values))
-            raise InvalidInputError(f"no column {column!r} for --{option.replace('_', '-')}; there are {known}")
-    if columns.action != ACTION and ACTION in values and ACTION not in columns.options.values():
-        raise InvalidInputError(
-            f"column {ACTION!r} would hide the action, which the state keeps under this name; rename it"
-        )
+    _check_columns(values, columns)
     state_id = _text(values, columns.state_id)
     action = _text(values, columns.action)
     return make_row(state_id, action, columns.state({**values, columns.action: action}), _metadata(values, columns))
+
+
+def _check_columns(named: Collection[str], columns: Columns) -> None:
+    for option, column in columns.options.items():
+        if column not in named:
+            known = ", ".join(map(repr, named))
+            raise InvalidInputError(f"no column {column!r} for --{option.replace('_', '-')}; there are {known}")
+    if columns.action != ACTION and ACTION in named and ACTION not in columns.options.values():
+        raise InvalidInputError(
+            f"column {ACTION!r} would hide the action, which the state keeps under this name; rename it"
+        )
 
 
 def _metadata(values: Mapping[str, Any], columns: Columns) -> ChangeMetadata:

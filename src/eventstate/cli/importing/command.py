@@ -58,7 +58,7 @@ def import_file(
 
 
 def _print(options: Globals, file: Path, outcome: Outcome) -> None:
-    from eventstate.cli.output import print_json, print_text
+    from eventstate.cli.output import count, print_json, print_text
 
     if options.as_json:
         print_json(
@@ -73,10 +73,12 @@ def _print(options: Globals, file: Path, outcome: Outcome) -> None:
             }
         )
     elif not outcome.imported:
-        print_text(f"{file}: already imported, {outcome.total:,} rows" if outcome.total else f"{file}: no rows")
+        rows = count(outcome.total, "row")
+        print_text(f"{file}: already imported, {rows}" if outcome.total else f"{file}: no rows")
     else:
         before = f"; {outcome.skipped:,} were there already" if outcome.skipped else ""
         print_text(
-            f"{file}: {outcome.imported:,} rows into {len(outcome.streams):,} streams in {outcome.seconds:.1f} s,"
+            f"{file}: {count(outcome.imported, 'row')} into {count(len(outcome.streams), 'stream')}"
+            f" in {outcome.seconds:.1f} s,"
             f" {outcome.rate:,.0f} rows/s{before}"
         )

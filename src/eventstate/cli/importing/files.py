@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TextIO, cast
@@ -53,18 +53,34 @@ class EventFile:
             InvalidInputError: a line that can't be read; the message names it.
         """
         read = _csv_records if self.format == "csv" else _json_records
-        with self._text() as stream:
-            last = 0
-            try:
-                for record in read(stream, str(self.path)):
-                    last = record.line
-                    yield record
-            except UnicodeDecodeError as error:
-                raise InvalidInputError(
-                    f"{self.path}: not UTF-8 text somewhere after line {last} ({error.reason})"
-                ) from None
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise InvalidInputError(f"{self.path}: bad gzip data after line {last} ({error})") from None
+        last = 0
+        with self._text() as stream, self._explained(lambda: last):
+            for record in read(stream, str(self.path)):
+                last = record.line
+                yield record
+
+    def columns(self) -> Sequence[str] | None:
+        """What the header of a CSV file names; None for other files, in which each row names its own.
+
+        Raises:
+            InvalidInputError: there is no header that can be read.
+        """
+        if self.format != "csv":
+            return None
+        with self._text() as stream, self._explained(lambda: 0):
+            return _header(csv.reader(stream, strict=True), str(self.path))
+
+    @contextmanager
+    def _explained(self, last: Callable[[], int]) -> Generator[None]:
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            problem = f"not UTF-8 text somewhere after line {last()} ({error.reason})"
+            raise InvalidInputError(f"{self.path}: {problem}") from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InvalidInputError(f"{self.path}: bad gzip data after line {last()} ({error})") from None
+        except csv.Error as error:
+            raise InvalidInputError(f"{self.path}, line {last() + 1}: {error}") from None
 
     @contextmanager
     def _text(self) -> Generator[TextIO]:
@@ -93,12 +109,7 @@ def _csv_records(stream: TextIO, name: str) -> Iterator[Record]:
     reader = csv.reader(stream, strict=True)
     line = 1
     try:
-        header = next(reader, None)
-        if header is None:
-            raise InvalidInputError(f"{name} is empty: the first line must name the columns")
-        if len(set(header)) != len(header):
-            twice = next(column for column in header if header.count(column) > 1)
-            raise InvalidInputError(f"{name}, line 1: two columns are named {twice!r}")
+        header = _header(reader, name)
         line = reader.line_num + 1
         for fields in reader:
             if fields:  # a blank line is no row
@@ -109,6 +120,16 @@ def _csv_records(stream: TextIO, name: str) -> Iterator[Record]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise InvalidInputError(f"{name}, line {line}: {error}") from None
+
+
+def _header(reader: Iterator[list[str]], name: str) -> list[str]:
+    header = next(reader, None)
+    if header is None:
+        raise InvalidInputError(f"{name} is empty: the first line must name the columns")
+    if len(set(header)) != len(header):
+        twice = next(column for column in header if header.count(column) > 1)
+        raise InvalidInputError(f"{name}, line 1: two columns are named {twice!r}")
+    return header
 
 
 def _json_records(stream: TextIO, name: str) -> Iterator[Record]:

@@ -42,6 +42,9 @@ COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
     documents.DOCUMENT: (GOVERNORS, "documents"),
     documents.GUARD: (GOVERNORS, "guards"),
     documents.OUTBOX: (GOVERNORS, "outbox"),
+    documents.KEYRING: (GOVERNORS, "keyrings"),
+    documents.SUBJECT: (GOVERNORS, "subjects"),
+    documents.SECRET: (GOVERNORS, "secrets"),
     documents.JOB: (JOBS, "jobs"),
     documents.TASK: (JOBS, "states"),
 }

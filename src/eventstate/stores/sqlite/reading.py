@@ -173,7 +173,8 @@ def feed(connection: apsw.Connection, after: int, limit: int) -> FeedPage:
     entries: list[tuple[int, Document]] = []
     size = 0
     for position, owner, id, version, written_at, body in rows:
-        entries.append((position, Document(Key(ENTRY, owner, id, version), body, str(position), written_at)))
+        key = made(Key, (ENTRY, owner, id, version))
+        entries.append((position, made(Document, (key, body, str(position), written_at))))
         size += len(body)
         if size >= PAGE_BYTES:
             break

@@ -14,6 +14,7 @@ from eventstate.stores.sqlite import reading
 from eventstate.stores.sqlite.connection import Durability, Settings
 from eventstate.stores.sqlite.engine import Engine
 from eventstate.stores.sqlite.sharing import release_engine, shared_engine
+from eventstate.stores.sqlite.vacuum import vacuum
 from eventstate.stores.watching import Watch
 
 
@@ -121,6 +122,18 @@ class SqliteStore(Closing):
     def watch(self, keys: Sequence[Key]) -> Watch:
         self._check_open()
         return self._engine.watching.add(keys, self._runtime)
+
+    async def vacuum(self) -> None:
+        """Write the file anew without what was deleted or replaced in it, and empty the log.
+
+        Raises:
+            StoreUnavailableError: others read or wrote all the time; call again.
+            StorageFullError: there must be room for a second copy.
+        """
+        self._check_open()
+        if self._settings.read_only:
+            raise StoreReadOnlyError(store=self.url, detail="it was opened with ?mode=ro")
+        await self._runtime.run_blocking(lambda: vacuum(self._engine))
 
     async def aclose(self) -> None:
         if not self._closed:

@@ -31,12 +31,19 @@ from eventstate.testing.conformance.lock_faults import LockDoubtCases
 from eventstate.testing.conformance.lock_fences import FenceCases
 from eventstate.testing.conformance.lock_queue import QueueCases
 from eventstate.testing.conformance.locking import LockingCases
+from eventstate.testing.conformance.privacy import ErasureCases, KeyringCases
+from eventstate.testing.conformance.projecting import ProjectionCases, RebuildingCases
 from eventstate.testing.conformance.rebuilding import HistoryCases, ListCases, RebuildCases
 from eventstate.testing.conformance.repeating import DeletionCases, IdempotencyCases
+from eventstate.testing.conformance.retention import RetentionCases
 from eventstate.testing.conformance.scanning import ScanCases
+from eventstate.testing.conformance.sealing import SealCases
 from eventstate.testing.conformance.settlement import ExpiryCases, LateCopyCases, RefusedResendCases
+from eventstate.testing.conformance.subscribing import SubscriptionCases
 from eventstate.testing.conformance.suite import Suite
+from eventstate.testing.conformance.time_travel import DiffCases, ForkCases, ReplayCases
 from eventstate.testing.conformance.transacting import TransactionCases
+from eventstate.testing.conformance.transferring import TransferCases
 from eventstate.testing.conformance.watching import WatchingCases
 from eventstate.testing.conformance.worlds import AsyncioWorld, BlockingWorld, World
 
@@ -57,12 +64,40 @@ class SettlementConformance(LateCopyCases, RefusedResendCases, AbortCases, Outco
     """What becomes of commits whose answer is missing."""
 
 
+class PrivacyConformance(ErasureCases, KeyringCases):
+    """What keyrings promise: nothing personal in the clear, and nothing left of what was erased."""
+
+
+class RetentionConformance(RetentionCases):
+    """What retention promises: prunes, pins, archives."""
+
+
+class SealConformance(SealCases):
+    """What seals promise, and the verifications that hold streams against them."""
+
+
 class TransactionConformance(TransactionCases):
     """What transactions promise, their records and effects included."""
 
 
+class ProjectionConformance(ProjectionCases, RebuildingCases):
+    """What projections promise: effects that happen once, and rebuilding beside what is read."""
+
+
+class TimeTravelConformance(DiffCases, ForkCases, ReplayCases):
+    """What time travel promises: differences, forks, and replays held against what was recorded."""
+
+
+class TransferConformance(TransferCases):
+    """What exports, imports and copies promise."""
+
+
 class LockingConformance(LockingCases, FenceCases, QueueCases, LockDoubtCases, DeadlockCases):
     """What distributed locks promise, and what is written under them."""
+
+
+class SubscriptionConformance(SubscriptionCases):
+    """What subscriptions promise: nothing missed, order, places that are found again."""
 
 
 __all__ = [
@@ -70,9 +105,16 @@ __all__ = [
     "BlockingWorld",
     "LockingConformance",
     "PersisterConformance",
+    "PrivacyConformance",
+    "ProjectionConformance",
+    "RetentionConformance",
+    "SealConformance",
     "SettlementConformance",
     "StoreConformance",
+    "SubscriptionConformance",
     "Suite",
+    "TimeTravelConformance",
     "TransactionConformance",
+    "TransferConformance",
     "World",
 ]

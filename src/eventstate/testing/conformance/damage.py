@@ -361,6 +361,25 @@ class DamageCases(PersisterSuite):
         assert found.problem
 
     @case
+    async def test_a_stream_that_is_written_all_the_time_is_verified(self) -> None:
+        """Whether it is good or bad: what others write meanwhile makes no finding, and hides none."""
+        store = self.open()
+        await self._filled(store)
+        for damaged in (False, True):
+            if damaged:
+                key = entry_key("tally-1", 4)
+                await replace(store, key, flipped((await stored(store, key)).body, -20))
+            writer = self.persister(store, snapshot_every=1, keep_snapshots=1)
+            busy = FaultyStore(store)
+
+            async def write(_keys: object, writer: Face = writer) -> None:
+                await writer.append(TALLIES, "1", Added("x"), expected=ANY)
+
+            busy.before_get = write
+            wheres = await self._findings(busy)
+            assert wheres == ([str(entry_key("tally-1", 4))] if damaged else [])
+
+    @case
     async def test_damage_to_one_stream_is_not_damage_to_another(self) -> None:
         store = self.open()
         await self._filled(store)

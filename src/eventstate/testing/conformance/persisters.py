@@ -73,13 +73,13 @@ DOORS: Final[Machine[Door, Any]] = Machine(
 
 
 class Face:
-    """A persister of either world; its methods are awaited, its iterators come as lists."""
+    """A persister, or a manager, of either world; its methods are awaited, its iterators come as lists."""
 
-    def __init__(self, persister: StateMachinePersister | AsyncStateMachinePersister) -> None:
-        self._persister = persister
+    def __init__(self, persister: object) -> None:
+        self.inner: Any = persister
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self._persister, name)
+        method = getattr(self.inner, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             result = method(*args, **kwargs)

@@ -13,8 +13,15 @@ from eventstate.testing.planted.documents import DOCUMENT_PLANTS
 from eventstate.testing.planted.files import FILE_PLANTS
 from eventstate.testing.planted.locks import LOCK_PLANTS
 from eventstate.testing.planted.plant import Plant
+from eventstate.testing.planted.privacy import PRIVACY_PLANTS
+from eventstate.testing.planted.projections import PROJECTION_PLANTS
+from eventstate.testing.planted.retention import RETENTION_PLANTS
+from eventstate.testing.planted.seals import SEAL_PLANTS
 from eventstate.testing.planted.streams import STREAM_PLANTS
+from eventstate.testing.planted.subscriptions import SUBSCRIPTION_PLANTS
+from eventstate.testing.planted.time_travel import TIME_TRAVEL_PLANTS
 from eventstate.testing.planted.transactions import TRANSACTION_PLANTS
+from eventstate.testing.planted.transfers import TRANSFER_PLANTS
 from eventstate.testing.planted.watches import WATCH_PLANTS
 
 PLANTS: Final[Sequence[Plant]] = (
@@ -23,8 +30,15 @@ PLANTS: Final[Sequence[Plant]] = (
     *COMMIT_PLANTS,
     *STREAM_PLANTS,
     *WATCH_PLANTS,
+    *SUBSCRIPTION_PLANTS,
     *TRANSACTION_PLANTS,
     *LOCK_PLANTS,
+    *RETENTION_PLANTS,
+    *SEAL_PLANTS,
+    *TRANSFER_PLANTS,
+    *PROJECTION_PLANTS,
+    *TIME_TRAVEL_PLANTS,
+    *PRIVACY_PLANTS,
 )
 
 __all__ = ["PLANTS", "Plant"]

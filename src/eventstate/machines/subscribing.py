@@ -1,0 +1,486 @@
+"""What both subscriptions do, written once: replay, the mark, live; saved positions, retries and parking."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+
+from eventstate.core.backoff import full_jitter
+from eventstate.core.documents import ENTRY, Key
+from eventstate.core.ids import check_id, check_machine_name
+from eventstate.errors import (
+    ConfigurationError,
+    CorruptionError,
+    InvalidInputError,
+    StoreUnavailableError,
+    TransactionConflictError,
+)
+from eventstate.log.following import (
+    Followed,
+    Follower,
+    Place,
+    Reading,
+    Selection,
+    check_place,
+    end_of,
+    follow,
+    place_of,
+)
+from eventstate.log.following.followed import ChainChecks
+from eventstate.log.parking import Parked, ParkingLot, parks
+from eventstate.log.positions import Definition, Extra, Positions, check_subscription_name, delete_saved
+from eventstate.machines.deliveries import CaughtUp, Delivery, deliveries_of
+from eventstate.machines.progress import Progress, SharedProgress
+from eventstate.machines.protecting import Declared
+from eventstate.stores.base import Store
+
+POLL_SECONDS: Final = 5.0
+"""How long a wait lasts at most: wake-ups are hints, and the truth is read back."""
+PAGE: Final = 128
+"""Entries read at once. What waits in memory is soon used, so larger pages only cost more."""
+SAVE_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 300.0
+PARTITIONS: Final = 16
+LONGEST_PAUSE: Final = 2.0
+
+T = TypeVar("T")
+OnPoison = Literal["park", "stop"]
+Start = Place | int | str
+Handler = Callable[[Delivery], Awaitable[object]]
+
+
+class Settings(NamedTuple):
+    """What a subscription is asked for; see `Subscription`."""
+
+    name: str | None
+    selection: Selection
+    start: Start
+    shared: bool
+    attempts: int
+    on_poison: OnPoison
+    save_every: int
+    patience: float
+
+
+class ParkedReport(NamedTuple):
+    """What became of parked events that were tried again."""
+
+    handled: int = 0
+    failed: int = 0
+
+
+def selection_of(governor: str | None, state_id: str | None, machines: object, actions: object) -> Selection:
+    """What a caller wants to follow.
+
+    Raises:
+        InvalidInputError, InvalidIdError: it can't be.
+    """
+    if state_id is not None and machines is not None:
+        raise InvalidInputError("a subscription to one state follows no others: leave machines= out")
+    names, types = _names("machines", machines), _names("actions", actions)
+    for name in names or ():
+        check_machine_name(name)
+    for type_ in types or ():
+        check_id("action", type_)
+    return Selection(governor, state_id, names, types)
+
+
+def _names(what: str, given: object) -> frozenset[str] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise InvalidInputError(f"{what}={given!r}: pass a list")
+    names = frozenset(getattr(item, "name", item) for item in cast("Iterable[Any]", given))
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(f"{what}={given!r}: pass at least one name, or leave it out")
+    return names
+
+
+class Subscribing:
+    """One subscription of one process. One caller at a time, but for `stop`."""
+
+    def __init__(self, store: Store, home: str, machines: Declared, settings: Settings) -> None:
+        _check(settings)
+        self._store = store
+        self._runtime = store.runtime
+        self._machines = machines
+        self.settings = settings
+        self.selection = settings.selection
+        is_ordered = self.selection.state_id is None and store.capabilities.feed_order == "store"
+        self.order: Literal["store", "stream"] = "store" if is_ordered else "stream"
+        self.definition: Definition | None = None
+        self._progress: Progress | None = None
+        if settings.name is not None:
+            partitions = PARTITIONS if settings.shared else 1
+            self.definition = Definition(settings.name, home, self.selection, self.order, partitions)
+            positions = Positions(store, self.definition)
+            self._progress = SharedProgress(store, positions) if settings.shared else Progress(positions)
+        self._follower: Follower | None = None
+        self._buffer: deque[Followed] = deque()
+        self._opened: deque[Delivery] = deque()
+        """What is left of the entry that is being handed over."""
+        self._is_more = True
+        self._is_marked = False
+        self._is_stopped = False
+
+    # Opening
+
+    async def open(self) -> None:
+        """Go to the place to begin at: the saved one, or else ``start``."""
+        if self._follower is not None:
+            return
+        progress = self._progress
+        if progress is None:
+            self._follower = follow(self._store, self.selection, await self._start())
+            return
+        await progress.positions.load()
+        if progress.positions.is_new:
+            try:
+                await progress.positions.create(await self._start())
+            except TransactionConflictError:
+                await progress.positions.load()
+        await progress.begin()
+        self._follower = follow(self._store, self.selection, progress.place)
+
+    async def _start(self) -> Place:
+        place = await self._asked()
+        check_place(self._store, self.selection, place)  # before anything is saved
+        return place
+
+    async def _asked(self) -> Place:
+        start, selection = self.settings.start, self.selection
+        if isinstance(start, Place):
+            return start
+        if start == "beginning":
+            return Place()
+        if start == "now":
+            return await end_of(self._store, selection)
+        if isinstance(start, int) and selection.state_id is not None:
+            return Place(None, {(selection.governor or "", selection.state_id): start})
+        return place_of(start)
+
+    # Reading
+
+    def check_not_shared(self) -> None:
+        """Raise for iterating over a subscription that is shared."""
+        if self.settings.shared:
+            raise ConfigurationError("a shared subscription is used with run(): only so it knows who handles what")
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything committed before it began has been delivered."""
+        return self._is_marked
+
+    @property
+    def place(self) -> Place:
+        """Up to where has been read; what is still in memory not counted."""
+        follower = self._follower
+        if follower is None:
+            return Place()
+        left = [self._opened[0].followed] if self._opened else []
+        left += self._buffer
+        if not left:
+            return follower.place
+        first = left[0]
+        if self.order == "store":
+            return Place((first.position or 1) - 1)
+        versions = dict(follower.place.versions)
+        for followed in reversed(left):
+            versions[followed.stream] = (followed.entry.first if followed.entry else followed.version) - 1
+        return Place(None, versions)
+
+    def catch_up_anew(self) -> None:
+        """Have the mark come (again) after everything that is committed by now."""
+        if self._is_marked:
+            self._is_marked = False
+            self._is_more = True
+            if self._follower is not None:
+                self._follower.catch_up_anew()
+
+    def pop(self) -> Delivery | None:
+        """The next event that is in memory already."""
+        if self._is_stopped:
+            return None
+        opened = self._opened
+        if opened:
+            delivery = opened.popleft()
+        elif self._buffer:
+            delivery = self._open_next()
+        else:
+            return None
+        if self._progress is not None:
+            self._progress.delivered(delivery)
+        return delivery
+
+    def _open_next(self) -> Delivery:
+        followed = self._buffer.popleft()
+        entry = followed.entry
+        if entry is not None and len(entry.events) == 1:  # as most are
+            return Delivery(followed, entry.version, entry.events[0], self._machines, True)
+        first, *rest = deliveries_of(followed, self.selection, self._machines)
+        self._opened.extend(rest)
+        return first
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether everything that was read has been handed over."""
+        return not self._buffer and not self._opened
+
+    def _forget_read(self) -> None:
+        self._buffer.clear()
+        self._opened.clear()
+
+    async def next(self, *, idle: float | None = None) -> Delivery | CaughtUp | None:
+        """The next event, waited for; the mark, once; None when stopped, or after ``idle`` seconds without either."""
+        await self.open()
+        until = None if idle is None else self._runtime.monotonic() + idle
+        while not self._is_stopped:
+            delivery = self.pop()
+            if delivery is not None:
+                return delivery
+            follower = self._current()
+            if follower.is_caught_up and not self._is_marked:
+                self._is_marked = True
+                return CaughtUp(follower.place)
+            if self._is_more:
+                await self._fill(follower)
+                continue
+            left = POLL_SECONDS if until is None else min(until - self._runtime.monotonic(), POLL_SECONDS)
+            if left <= 0:
+                return None
+            await self._wait(follower, left)
+        return None
+
+    def _current(self) -> Follower:
+        assert self._follower is not None
+        return self._follower
+
+    async def _wait(self, follower: Follower, seconds: float) -> None:
+        await follower.wait(seconds)
+        self._is_more = True
+
+    async def _fill(self, follower: Follower) -> None:
+        reading = await self._read(follower)
+        if reading is None:
+            return
+        self._is_more = reading.more
+        takes = None if self._progress is None else self._progress.takes
+        self._buffer.extend(reading.entries if takes is None else filter(takes, reading.entries))
+
+    async def _read(self, follower: Follower) -> Reading | None:
+        """What comes next; None when stopped."""
+        return await self._patiently(lambda: follower.read(PAGE))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """The result of a call to the store, made again while the store is unavailable; None when stopped."""
+        failures = 0
+        until = self._runtime.monotonic() + self.settings.patience
+        while True:
+            try:
+                return await call()
+            except StoreUnavailableError:
+                if self._is_stopped:
+                    return None
+                if self._runtime.monotonic() >= until:
+                    raise
+                failures += 1
+                await self._runtime.sleep(full_jitter(failures, self._runtime.random(), cap=LONGEST_PAUSE))
+
+    # Acknowledging
+
+    async def ack(self, delivery: Delivery | None) -> None:
+        """Save that an event, or everything delivered so far, has been dealt with."""
+        progress = self._named("acknowledge")
+        self.check_not_shared()
+        await self.open()
+        if delivery is None:
+            progress.note_delivered(self.place if self.order == "store" else Place())
+            if self._is_empty:
+                progress.note_all(self._current().moved())
+        else:
+            progress.note(delivery)
+        await progress.save()
+
+    def _named(self, what: str) -> Progress:
+        if self._progress is None:
+            raise ConfigurationError(f"a subscription without a name saves nothing that one could {what}: name it")
+        return self._progress
+
+    # Handling
+
+    async def run(self, handler: Handler, *, until_caught_up: bool, idle: float | None) -> int:
+        """Hand every event to a handler, until stopped; how many it took."""
+        handled = 0
+        await self.open()
+        if until_caught_up:
+            self.catch_up_anew()
+        progress = self._progress
+        try:
+            until = None if idle is None else self._runtime.monotonic() + idle
+            while not self._is_stopped:
+                await self._share()
+                item = await self.next(idle=self._turn(until))
+                if isinstance(item, Delivery):
+                    handled += await self._handle_or_keep(item, handler)
+                    until = None if idle is None else self._runtime.monotonic() + idle
+                    continue
+                if progress is not None and self._is_empty:
+                    progress.note_all(self._current().moved())
+                if isinstance(item, CaughtUp):
+                    if until_caught_up:
+                        break
+                elif until is not None and self._runtime.monotonic() >= until:
+                    break
+                if progress is not None and progress.is_due(self._runtime.monotonic(), SAVE_SECONDS):
+                    await self._patiently(progress.save)
+        finally:
+            if progress is not None:
+                await progress.end()
+                self._follower_ends_where_shared()
+        return handled
+
+    def _turn(self, until: float | None) -> float | None:
+        """How long to wait for the next event before something else is looked after."""
+        progress = self._progress
+        turns = [POLL_SECONDS] if progress is None else [progress.seconds_left(self._runtime.monotonic(), SAVE_SECONDS)]
+        if until is not None:
+            turns.append(until - self._runtime.monotonic())
+        return None if progress is None and until is None else max(0.0, min(turns))
+
+    async def _share(self) -> None:
+        """Where the subscription is shared: look whose turn it is, and begin anew where that has changed."""
+        progress = self._progress
+        if isinstance(progress, SharedProgress) and await self._patiently(progress.look):
+            self._forget_read()
+            self._current().close()
+            self._follower = follow(self._store, self.selection, progress.place)
+            self._is_more = True
+
+    def _follower_ends_where_shared(self) -> None:
+        """What was read for parts that are given back now is not for this member any more."""
+        if isinstance(self._progress, SharedProgress) and self._follower is not None:
+            self._forget_read()
+            self._follower.close()
+            self._follower = None
+            self._is_more = True
+
+    async def _handle_or_keep(self, delivery: Delivery, handler: Handler) -> int:
+        """Hand one event over; where that ends early, it is the next one again."""
+        try:
+            handled = await self._handle(delivery, handler)
+        except BaseException:
+            delivery.attempt = 1
+            self._opened.appendleft(delivery)
+            raise
+        return handled
+
+    async def _handle(self, delivery: Delivery, handler: Handler) -> int:
+        """Hand one event over, as often as is allowed; 1 if it was taken."""
+        progress, settings = self._progress, self.settings
+        while not self._is_stopped:
+            if progress is not None and not progress.may_handle(delivery):
+                return 0
+            try:
+                await handler(delivery)
+            except Exception as error:
+                if delivery.attempt >= settings.attempts:
+                    if settings.on_poison == "stop" or progress is None:
+                        raise
+                    await self._park(progress, delivery, delivery.told(error))
+                    return 0
+                await self._runtime.sleep(full_jitter(delivery.attempt, self._runtime.random(), cap=LONGEST_PAUSE))
+                delivery.attempt += 1
+            else:
+                if progress is not None:
+                    progress.note(delivery)
+                    now = self._runtime.monotonic()
+                    if progress.noted >= settings.save_every or progress.is_due(now, SAVE_SECONDS):
+                        await self._patiently(progress.save)
+                return 1
+        self._opened.appendleft(delivery)  # stopped before it was taken
+        return 0
+
+    async def _park(self, progress: Progress, delivery: Delivery, problem: str) -> None:
+        definition = progress.positions.definition
+        stream = delivery.governor, delivery.state_id
+        extra: Extra = parks(definition, stream, delivery.version, delivery.attempt, problem)
+        progress.note(delivery)
+        await self._patiently(lambda: progress.save(extra))
+
+    # What was parked
+
+    async def parked(self) -> list[Parked]:
+        """The events that were set aside."""
+        return [parked for parked, _ in await self._lot().all()]
+
+    async def replay_parked(self, handler: Handler) -> ParkedReport:
+        """Hand each parked event over once more."""
+        report = ParkedReport()
+        lot = self._lot()
+        for parked, document in await lot.all():
+            delivery = await self._delivery_of(parked)
+            try:
+                await handler(delivery)
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises is noted, and kept
+                await lot.failed_again(parked, document, delivery.told(error))
+                report = report._replace(failed=report.failed + 1)
+            else:
+                await lot.remove(document)
+                report = report._replace(handled=report.handled + 1)
+        return report
+
+    def _lot(self) -> ParkingLot:
+        return ParkingLot(self._store, self._named("park").positions.definition)
+
+    async def _delivery_of(self, parked: Parked) -> Delivery:
+        owner, id = parked.governor, parked.state_id
+        key = Key(ENTRY, owner, id, parked.version)
+        page = await self._store.scan(ENTRY, owner, id=id, after=key._replace(n=key.n - 1), limit=1)
+        if not page.documents:
+            raise CorruptionError(where=str(key), problem="the parked event is missing")
+        followed = ChainChecks(self._store).follow(None, page.documents[0], None)
+        everything = self.selection._replace(actions=None)
+        found = [d for d in deliveries_of(followed, everything, self._machines) if d.version == parked.version]
+        delivery = found[0] if found else deliveries_of(followed, everything, self._machines)[0]
+        delivery.attempt = parked.attempts + 1
+        return delivery
+
+    async def delete(self) -> None:
+        """Forget what was saved; the next one of this name begins anew."""
+        progress = self._named("delete")
+        await self.close()
+        await delete_saved(self._store, progress.positions.definition)
+
+    # Ending
+
+    def stop(self) -> None:
+        """End what waits, and what would come next; from any thread."""
+        self._is_stopped = True
+        if self._follower is not None:
+            self._follower.wake()
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        self._is_stopped = True
+        if self._progress is not None:
+            await self._progress.leave()
+        if self._follower is not None:
+            self._follower.close()
+
+
+def _check(settings: Settings) -> None:
+    if settings.name is None:
+        if settings.shared:
+            raise ConfigurationError("a shared subscription needs a name: its members find each other by it")
+    else:
+        check_subscription_name(settings.name)
+    if settings.on_poison not in ("park", "stop"):
+        raise InvalidInputError(f"on_poison={settings.on_poison!r}: 'park' or 'stop'")
+    if settings.attempts < 1 or settings.save_every < 1:
+        raise InvalidInputError("attempts= and save_every= begin at 1")
+    if settings.shared and settings.selection.state_id is not None:
+        raise ConfigurationError("one state can't be shared: its events are handled in order, by one")
+    start = settings.start
+    if isinstance(start, bool) or not isinstance(start, Place | int | str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInputError(f"start={start!r}: 'beginning', 'now', a position, or a place of a subscription")
