@@ -298,7 +298,8 @@ class VersionNotFoundError(NotFoundError):
         self.asked = asked
         self.first = first
         self.last = last
-        super().__init__(f"{state_id!r} has no {asked}: versions {first} to {last} can be rebuilt")
+        pruned = "; earlier ones were pruned, and are read where archive= names what holds them" if first > 1 else ""
+        super().__init__(f"{state_id!r} has no {asked}: versions {first} to {last} can be rebuilt{pruned}")
 
 
 class StateDeletedError(NotFoundError):

@@ -161,7 +161,9 @@ def test_an_empty_list_says_why(shop: Cli) -> None:
     )
     assert said("--state", "new", *MACHINES) == "no state is in 'new', and none had it as its last action\n"
     assert said("--machine", "order", "--prefix", "x") == "no state matches\n"
-    assert said("--machine", "a", "--governor", "other") == "there is no machine 'a'; there is none\n"
+    assert said("--machine", "a", "--governor", "other") == (
+        "there is no machine 'a'; the governor has none, and --machines names none\n"
+    )
     assert shop("list", "--machine", "order").err == ""
 
 

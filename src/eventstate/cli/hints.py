@@ -57,7 +57,8 @@ def why_empty(
     """What to say of a list in which nothing is."""
     known = sorted({*names(persister), *(one.name for one in declared)})
     if machine is not None and machine not in known:
-        return f"there is no machine {machine!r}; there is {_listed(known)}"
+        others = f"there is {_listed(known)}" if known else "the governor has none, and --machines names none"
+        return f"there is no machine {machine!r}; {others}"
     chosen = [one for one in declared if machine in (None, one.name)]
     labels = list(dict.fromkeys(label for one in chosen for label in one.declared_states))
     if state is not None and labels and state not in labels:

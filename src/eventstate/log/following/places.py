@@ -55,4 +55,6 @@ def place_of(text: str | int) -> Place:
         versions = {(governor, id): int(n) for governor, ids in streams.items() for id, n in ids.items()}
         return Place(None, versions, int(members.get("hint", 0)))
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise InvalidInputError(f"{text!r} is no place to read from: pass what a subscription gave as one") from None
+        raise InvalidInputError(
+            f"{text!r} is no place to read from: pass one that a subscription gave, or begin at the beginning or now"
+        ) from None
