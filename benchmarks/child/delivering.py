@@ -56,10 +56,8 @@ def seed(url: str, events: int) -> None:
     with open_store(url) as store:
         persister = StateMachinePersister(store, machines=[MACHINE], snapshot_every=0)
         for number in range(events):
-            events = [Event("changed", data=state("small", number))]
-            persister.append(
-                MACHINE, str(number % STREAMS), *events, expected=ANY, changed_by=CHANGED_BY, reason=REASON
-            )
+            event = Event("changed", data=state("small", number))
+            persister.append(MACHINE, str(number % STREAMS), event, expected=ANY, changed_by=CHANGED_BY, reason=REASON)
     print(json.dumps({"seeded": Path(url.removeprefix("sqlite:///").split("?")[0]).stat().st_size}), flush=True)
 
 
