@@ -37,6 +37,8 @@ from eventstate.stores.base import Store
 
 POLL_SECONDS: Final = 5.0
 """How long a wait lasts at most: wake-ups are hints, and the truth is read back."""
+QUIET_POLL_SECONDS: Final = 30.0
+"""The same where nothing can come between a change and its wake-up: of many who wait, each look costs."""
 PAGE: Final = 128
 """Entries read at once. What waits in memory is soon used, so larger pages only cost more."""
 SAVE_SECONDS: Final = 1.0
@@ -120,6 +122,7 @@ class Subscribing:
         self._buffer: deque[Followed] = deque()
         self._opened: deque[Delivery] = deque()
         """What is left of the entry that is being handed over."""
+        self._poll = QUIET_POLL_SECONDS if store.capabilities.feed_order == "store" else POLL_SECONDS
         self._is_more = True
         self._is_marked = False
         self._is_stopped = False
@@ -246,7 +249,7 @@ class Subscribing:
             if self._is_more:
                 await self._fill(follower)
                 continue
-            left = POLL_SECONDS if until is None else min(until - self._runtime.monotonic(), POLL_SECONDS)
+            left = self._poll if until is None else min(until - self._runtime.monotonic(), self._poll)
             if left <= 0:
                 return None
             await self._wait(follower, left)
@@ -343,7 +346,7 @@ class Subscribing:
     def _turn(self, until: float | None) -> float | None:
         """How long to wait for the next event before something else is looked after."""
         progress = self._progress
-        turns = [POLL_SECONDS] if progress is None else [progress.seconds_left(self._runtime.monotonic(), SAVE_SECONDS)]
+        turns = [self._poll] if progress is None else [progress.seconds_left(self._runtime.monotonic(), SAVE_SECONDS)]
         if until is not None:
             turns.append(until - self._runtime.monotonic())
         return None if progress is None and until is None else max(0.0, min(turns))

@@ -15,7 +15,7 @@ from eventstate.log.following.follower import PAGE
 from eventstate.log.following.ordered import OrderedFollower
 from eventstate.log.following.single import StreamFollower
 from eventstate.log.positions import Positions
-from eventstate.machines import progress, subscribing
+from eventstate.machines import progress
 from eventstate.machines.deliveries import Delivery
 from eventstate.machines.progress import Progress
 from eventstate.machines.subscribing import Subscribing
@@ -85,7 +85,7 @@ def _own_streams_wake_nobody() -> list[Patch]:
     def changed(batch: Any) -> list[Any]:
         return [operation.key for operation in batch.operations]
 
-    return [(memory, "changed_keys", changed), (watching, "changed_keys", changed), (subscribing, "POLL_SECONDS", 60.0)]
+    return [(memory, "changed_keys", changed), (watching, "changed_keys", changed)]
 
 
 def _saves_blindly() -> list[Patch]:
