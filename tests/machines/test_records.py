@@ -170,6 +170,16 @@ class Handmade:
 
 
 @dataclass
+class Scaled:
+    """`@dataclass` leaves this constructor alone."""
+
+    number: int
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number * 100
+
+
+@dataclass
 class Listed:
     number: Annotated[int, []] | None
 
@@ -189,7 +199,8 @@ class Inherits(Order):
 
 
 @pytest.mark.parametrize(
-    "type_", [Checked, Derived, Bounded, Defaulted, Renamed, Handmade, Listed, Nested, When, Inherits, int, dict]
+    "type_",
+    [Checked, Derived, Bounded, Defaulted, Renamed, Handmade, Scaled, Listed, Nested, When, Inherits, int, dict],
 )
 def test_what_pydantic_might_treat_otherwise_is_left_to_it(type_: type[Any]) -> None:
     assert record_of(type_) is None

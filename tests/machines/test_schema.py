@@ -16,8 +16,10 @@ from eventstate import (
     Machine,
     SchemaError,
     SchemaNewerError,
+    StateMachinePersister,
     UnknownEventError,
     UpcastError,
+    open_store,
 )
 from eventstate.core import fold as fold_module
 from eventstate.machines import machine as machine_module
@@ -375,3 +377,35 @@ def test_declared_transitions_bind_new_events_only(world: World) -> None:
     with pytest.raises(IllegalTransitionError):
         persister.append(strict, "1", Shipped(), expected=2)
     assert persister.append(strict, "1", Paid(1), expected=2).version == 3
+
+
+LARGE = "x" * 70_000
+
+
+def _in_dollars() -> Any:
+    return Machine("acc", {"dollars": 0, "pad": LARGE}, lambda s, e: {**s, "dollars": s["dollars"] + e.data["amount"]})
+
+
+def _in_cents() -> Any:
+    def evolve(state: Any, event: Any) -> Any:
+        if event.type == "Trimmed":
+            return {**state, "pad": ""}
+        return {**state, "cents": state["cents"] + event.data["amount"] * 100}
+
+    upcasters = {1: lambda old: {"pad": old["pad"], "cents": old["dollars"] * 100}}
+    return Machine("acc", {"cents": 0, "pad": LARGE}, evolve, state_schema=2, state_upcasters=upcasters)
+
+
+@pytest.mark.parametrize("event", ["Paid", "Trimmed"])
+@pytest.mark.parametrize("snapshot_every", [0, 2])
+@pytest.mark.parametrize("by_number", [True, False])
+def test_a_state_too_large_for_its_head_is_upcast_once(event: str, snapshot_every: int, by_number: bool) -> None:
+    with open_store("memory://") as store:
+        old, new = _in_dollars(), _in_cents()
+        StateMachinePersister(store, machines=[old]).append(old, "1", Event("Paid", {"amount": 5}), expected=0)
+        persister = StateMachinePersister(store, machines=[new], snapshot_every=snapshot_every)
+        loaded = persister.load(new, "1")
+        expected = 1 if by_number else loaded
+        after = persister.append(new, "1", Event(event, {"amount": 0}), expected=expected)
+        other = StateMachinePersister(store, machines=[new])
+        assert loaded.data["cents"] == after.data["cents"] == other.load(new, "1").data["cents"] == 500

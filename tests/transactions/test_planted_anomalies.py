@@ -98,11 +98,11 @@ def validated_when_read_only() -> list[Patch]:
     async def without(self: Committer, batch: Batch) -> Committed | Refused:
         return await commit(self, batch._replace(operations=[_whatever(op) for op in batch.operations]))
 
-    async def first(self: _Run, transaction: TransactionCore, result: Any) -> Any:
+    async def first(self: _Run, transaction: TransactionCore, result: Any, unforgotten: Any) -> Any:
         changed = await transaction.reads.changed(self._transacting.committer)
         if changed:
             raise self._conflict(transaction, changed)
-        return await commit_run(self, transaction, result)
+        return await commit_run(self, transaction, result, unforgotten)
 
     commit_run = _Run._commit
     return [(Committer, "commit", without), (_Run, "_commit", first)]

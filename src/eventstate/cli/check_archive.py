@@ -41,10 +41,10 @@ def check_archive(
     if options.as_json:
         print_json({"is_complete": report.is_complete, **asdict(report), "seconds": round(seconds, 3)})
     else:
-        verdict = "all as it was" if report.is_complete else f"findings: {len(report.findings):,}"
+        verdict = f"findings: {len(report.findings):,}" if report.findings else "all as it was"
         print_text(f"packs {report.packs:,}, pruned states {report.streams:,}, events {report.events:,}: {verdict}")
         if report.partial_streams:
-            print_text(f"pruned without it before: {report.partial_streams:,} states")
+            print_text(f"begin later, pruned without it or a pack is lost: {report.partial_streams:,} states")
         if report.findings:
             rows = [(found.state_id, found.where, found.problem) for found in report.findings]
             print_table(("state", "where", "problem"), rows)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from eventstate.core.documents import PIN, Delete, Document, Key, Operation, Put, Require
+from eventstate.core.documents import PIN, Delete, Document, Key, Operation, Precondition, Put, Require
 from eventstate.core.ids import check_id, machine_of
 from eventstate.core.instants import utc_of
 from eventstate.errors import CorruptionError
@@ -77,13 +77,20 @@ def pin_operations(owner: str, name: str, members: Mapping[str, Any], token: str
     ``from``, ``why``, ``by``, ``at``, and others that are kept.
     """
     body = orjson.dumps({"t": token, **members})
-    register = Put(register_key(owner), orjson.dumps({"t": token}), Require.ANY)
-    return (Put(Key(PIN, owner, check_id("pin", name)), body, Require.ABSENT), register)
+    return (Put(Key(PIN, owner, check_id("pin", name)), body, Require.ABSENT), register_operation(owner, token))
 
 
-def unpin_operations(owner: str, name: str) -> tuple[Operation, ...]:
-    """Take a pin away. The register stays as it is: a prune that still saw the pin did nothing wrong."""
-    return (Delete(Key(PIN, owner, name), Require.ANY),)
+def register_operation(owner: str, token: str) -> Operation:
+    """Have each prune that runs look anew at what holds it back, before its next commit."""
+    return Put(register_key(owner), orjson.dumps({"t": token}), Require.ANY)
+
+
+def unpin_operations(owner: str, name: str, when: Precondition = Require.ANY) -> tuple[Operation, ...]:
+    """Take a pin away. The register stays as it is: a prune that still saw the pin did nothing wrong.
+
+    ``when``: the revision of the pin that is meant, where another may come to have its name.
+    """
+    return (Delete(Key(PIN, owner, name), when),)
 
 
 def decode_pin(document: Document) -> Pin | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from eventstate.errors import ConfigurationError
 
+MAX_DROPPED = 20
+"""Snapshots that one append drops: where fewer are to be kept than before, the others go with the next ones."""
+
 
 class SnapshotPolicy:
     """A snapshot each time the version passes a multiple of ``every``; the newest ``keep`` remain.
@@ -28,5 +31,5 @@ class SnapshotPolicy:
     def split(self, snapshots: tuple[int, ...], base: int | None = None) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The versions kept and the versions dropped, both ascending; ``base`` is kept beside the newest ones."""
         ordered = sorted(set(snapshots))
-        dropped = tuple(version for version in ordered[: -self.keep] if version != base)
+        dropped = tuple(version for version in ordered[: -self.keep] if version != base)[:MAX_DROPPED]
         return tuple(version for version in ordered if version not in dropped), dropped

@@ -127,11 +127,11 @@ class Appender:
             IdempotencyMismatchError: the key was used for something else.
             CommitUnknownError, TokenExpiredError: see their texts.
         """
-        await self._commands.check_fresh(idempotency_key)
         fresh = False
         attempt = 0
         while True:
             attempt += 1
+            unforgotten = await self._commands.check_fresh(idempotency_key)
             try:
                 planned: list[Planned] = []
                 for change in changes:
@@ -157,7 +157,7 @@ class Appender:
                 return Receipt([await self._unchanged(change) for change in changes], None, None)
             token = self._runtime.unique()
             others = extra(token)
-            command = self._command(idempotency_key, fingerprint, planned, token)
+            command = [*unforgotten, *self._command(idempotency_key, fingerprint, planned, token)]
             plan = plan_appends(
                 [p.append for p in planned],
                 token=token,

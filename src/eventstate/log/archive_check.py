@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from eventstate.core.chain import genesis
 from eventstate.core.documents import ENTRY, HEAD, Document, Key
 from eventstate.core.format import Base, decode_head
-from eventstate.core.packs import folder_of, is_pack
+from eventstate.core.packs import SUFFIX, folder_of, is_pack
 from eventstate.errors import CorruptionError, FormatError
 from eventstate.log.archiving import ArchiveReader
 from eventstate.log.reading import Chain
@@ -24,7 +24,8 @@ class ArchiveReport:
         packs: blobs whose bytes were read.
         streams: pruned streams of the governor.
         events: archived events that lead to where these streams begin.
-        partial_streams: of which the archive has the later part only, since they were pruned without it before.
+        partial_streams: of which the archive has the later part only: they were pruned without it before, or a pack
+            is lost.
         findings: packs that are not what they were, and streams that the archive does not lead to.
     """
 
@@ -36,8 +37,8 @@ class ArchiveReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was pruned into the archive can be read from it."""
-        return not self.findings
+        """Whether all that was pruned can be read from it, to the beginning of each stream."""
+        return not self.findings and not self.partial_streams
 
 
 class ArchiveCheck:
@@ -53,6 +54,8 @@ class ArchiveCheck:
         """Read every pack and hold it against its name."""
         run = self._store.runtime.run_blocking
         for name in await run(lambda: self._archive.names(folder_of(self._owner))):
+            if not name.endswith(SUFFIX):
+                continue
             body = await run(lambda name=name: self._archive.get(name))
             report.packs += 1
             if not is_pack(name, body):

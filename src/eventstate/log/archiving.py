@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 from eventstate.core.documents import ENTRY, SNAPSHOT, Document, Fetched, Key, Page
 from eventstate.core.format import Base, Entry, Tip
 from eventstate.core.packs import (
+    SUFFIX,
     TAIL_BYTES,
     Contents,
     PackWriter,
@@ -113,7 +114,8 @@ class ArchiveReader:
         """
         assert tip.base is not None
         by_end: dict[tuple[int, str], Section] = {}
-        for section in self._sections(tip.id):
+        sections, problem = self._sections(tip.id)
+        for section in sections:
             known = by_end.get((section.last, section.last_chain))
             if known is None or section.after < known.after:
                 by_end[section.last, section.last_chain] = section
@@ -122,17 +124,26 @@ class ArchiveReader:
         while place[0] > 0 and (section := by_end.get(place)) is not None:
             found.append(section)
             place = (section.after, section.after_chain)
+        if place[0] > 0 and problem is not None:
+            raise problem  # what is missing may be in there
         return found[::-1]
 
-    def _sections(self, id: str) -> list[Section]:
+    def _sections(self, id: str) -> tuple[list[Section], CorruptionError | None]:
+        """The sections of a stream, and what is wrong with the first pack that can't be read."""
         found: list[Section] = []
+        problem: CorruptionError | None = None
         for name in self._archive.names(folder_of(self._owner)):
-            extent = self._extents.get(name)
-            if extent is None:
-                extent = self._extents[name] = self._read_extent(name)
-            if extent.first <= id <= extent.last:
-                found.extend(section for section in self._index(name, extent.offset)[2] if section.stream == id)
-        return found
+            if not name.endswith(SUFFIX):
+                continue
+            try:
+                extent = self._extents.get(name)
+                if extent is None:
+                    extent = self._extents[name] = self._read_extent(name)
+                if extent.first <= id <= extent.last:
+                    found.extend(section for section in self._index(name, extent.offset)[2] if section.stream == id)
+            except CorruptionError as error:
+                problem = problem or error
+        return found, problem
 
     def _read_extent(self, name: str) -> _Extent:
         offset = index_offset(name, self._archive.get(name, start=-TAIL_BYTES))

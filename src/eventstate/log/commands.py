@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from eventstate.core.documents import COMMAND, PIN, Key, Operation, Put, Require
+from eventstate.core.documents import COMMAND, PIN, Check, Key, Operation, Put, Require
 from eventstate.core.idempotency import DAY_MICROS, minted_at
 from eventstate.core.ids import check_id
 from eventstate.errors import IdempotencyMismatchError, TokenExpiredError
@@ -41,22 +41,28 @@ class Commands:
             raise IdempotencyMismatchError(key=key)
         return record
 
-    async def check_fresh(self, key: str | None) -> None:
+    async def check_fresh(self, key: str | None) -> Sequence[Operation]:
         """Let a key pass whose record is there, or has never been deleted.
+
+        What it gives belongs into the commit of the command: so that no keys were forgotten since.
 
         Raises:
             TokenExpiredError: it says of itself that it is older than what is kept; nobody can tell whether it ran.
         """
         minted = minted_at(key) if key is not None else None
         if key is None or minted is None or self._store.runtime.now() - minted < DAY_MICROS:
-            return
+            return ()
         command, horizon = Key(COMMAND, self._owner, key), horizon_key(self._owner)
-        if (await self._store.get([command])).documents:
-            return
+        recorded = bool((await self._store.get([command])).documents)
         # In this order: keys are refused before their records are deleted.
         document = (await self._store.get([horizon])).documents.get(horizon)
-        if document is not None and minted < orjson.loads(document.body)["before"]:
-            raise TokenExpiredError(token=key, detail="the records of idempotency keys of its time have been deleted")
+        if document is None:
+            return (Check(horizon, Require.ABSENT),)
+        if minted >= orjson.loads(document.body)["before"]:
+            return (Check(horizon, document.revision),)
+        if recorded:  # it has run: what it came to may be told, but nothing written, if the record goes meanwhile
+            return (Check(horizon, Require.ABSENT),)
+        raise TokenExpiredError(token=key, detail="the records of idempotency keys of its time have been deleted")
 
     def put(self, key: str | None, fingerprint: bytes, outcome: Mapping[str, Any], token: str) -> Sequence[Operation]:
         """What records a command in the commit that carries it out; nothing without a key."""

@@ -195,23 +195,25 @@ class KeyringCore:
 
     async def prepare(self, key_ids: Iterable[str]) -> None:
         """Have keys at hand, each as it is now."""
+        key_ids = frozenset(key_ids)
         await self.refresh()
         # A key that was not there may be there now: its keyring may have been restored meanwhile.
         wanted = [id for id in key_ids if not self.has_fresh(id) or self.material(id) is None]
         if not wanted:
             return
         generation = self._generation
-        self._make_room()
+        self._make_room(key_ids)
         for start in range(0, len(wanted), 300):
             keys = {Key(SECRET, self.governor, id): id for id in wanted[start : start + 300]}
             documents = (await self.store.get(list(keys))).documents
             for key, id in keys.items():
                 self._at_hand[id] = _AtHand(_material(documents.get(key)), generation)
 
-    def _make_room(self) -> None:
+    def _make_room(self, needed: frozenset[str]) -> None:
         if len(self._at_hand) > MAX_KEYS_AT_HAND:
             for id in list(self._at_hand)[: MAX_KEYS_AT_HAND // 2]:
-                self._at_hand.pop(id, None)
+                if id not in needed:
+                    self._at_hand.pop(id, None)
             self._current.clear()
 
     async def prepare_subjects(self, subjects: Iterable[str]) -> None:
@@ -241,7 +243,9 @@ class KeyringCore:
             members: dict[str, Any] = {"subject": subject, "keys": [], "since": self.store.runtime.now()}
             await self._add_key(key, members, self.store.runtime.unique(), Require.ABSENT)
 
-    async def _add_key(self, key: Key, members: Mapping[str, Any], id: str, when: Precondition) -> bool:
+    async def _add_key(
+        self, key: Key, members: Mapping[str, Any], id: str, when: Precondition, counter: Document | None = None
+    ) -> bool:
         """Make a new key, the newest of its subject, in the commit that says so."""
         token = self.store.runtime.unique()
         listed = {**members, "t": token, "keys": [*members["keys"], id]}
@@ -251,6 +255,7 @@ class KeyringCore:
             (
                 Put(key, orjson.dumps(listed), when),
                 Put(Key(SECRET, self.governor, id), orjson.dumps(material), Require.ABSENT),
+                *(() if counter is None else (_counted(counter, token),)),
             ),
         )
         return isinstance(await self._committer.commit_guarded(batch), Committed)
@@ -302,8 +307,10 @@ class KeyringCore:
             if len(members["keys"]) >= MAX_SUBJECT_KEYS:
                 raise InvalidInputError(f"the subject has {MAX_SUBJECT_KEYS} keys, which is as many as one can have")
             id = self.store.runtime.unique()
-            if await self._add_key(document.key, members, id, document.revision):
-                self._current.pop(subject, None)
+            # Counted like an erasure: other processes then see that what they have at hand is old.
+            counter = await self._counter()
+            if await self._add_key(document.key, members, id, document.revision, counter):
+                self._forget_all()
                 return id
             await self._pause(attempt)
         raise self._contended(subject)
@@ -330,13 +337,11 @@ class KeyringCore:
 
     def _erasure(self, document: Document, counter: Document, remains: dict[str, Any]) -> Batch:
         token = self.store.runtime.unique()
-        before = _decoded(counter)
-        counted = {**before, "t": token, "erasures": before["erasures"] + 1}
         stone = {"t": token, "erased": remains["erased"], "reason": remains["reason"], "subject": document.key.id}
         return Batch(
             token,
             (
-                Put(counter.key, orjson.dumps(counted), counter.revision),
+                _counted(counter, token),
                 Put(document.key, orjson.dumps({"t": token, **remains}), document.revision),
                 *(Put(Key(SECRET, self.governor, id), orjson.dumps(stone), Require.ANY) for id in remains["keys"]),
             ),
@@ -383,6 +388,13 @@ class KeyringCore:
 
     def _erased(self, tombstone: Tombstone) -> SubjectErasedError:
         return SubjectErasedError(governor=self.governor, erased_at=utc_of(tombstone.at).isoformat())
+
+
+def _counted(counter: Document, token: str) -> Put:
+    """Tells every process that what it has at hand may have changed."""
+    before = _decoded(counter)
+    counted = {**before, "t": token, "erasures": before["erasures"] + 1}
+    return Put(counter.key, orjson.dumps(counted), counter.revision)
 
 
 def _decoded(document: Document) -> Any:

@@ -37,7 +37,8 @@ def parks(definition: Definition, stream: Stream, version: int, attempts: int, p
     key = definition.parked_key(stream, version)
 
     def put(token: str) -> Sequence[Operation]:
-        members = {"t": token, "attempts": attempts, "problem": problem[:PROBLEM_CHARACTERS]}
+        text = problem[:PROBLEM_CHARACTERS].encode(errors="backslashreplace").decode()  # file names hold surrogates
+        members = {"t": token, "attempts": attempts, "problem": text}
         return [Put(key, orjson.dumps(members), Require.ANY)]
 
     return put

@@ -108,12 +108,13 @@ class PinKeeper:
 
     async def release(self, name: str) -> bool:
         """Take a pin away that people made; whether there was one."""
-        pin = await self.get(name)
-        if pin is None:
-            return False
         key = pin_key(self._owner, HOLD, name)
-        token = self._store.runtime.unique()
-        await self._committer.commit_guarded(Batch(token, unpin_operations(self._owner, key.id)))
+        document = (await self._store.get([key])).documents.get(key)
+        if document is None:
+            return False
+        # Only the pin that was seen: another one may have been made under its name meanwhile.
+        operations = unpin_operations(self._owner, key.id, document.revision)
+        await self._committer.commit_guarded(Batch(self._store.runtime.unique(), operations))
         return True
 
     async def _check_there(self, id: str, from_version: int | None) -> None:

@@ -56,7 +56,6 @@ async def pins(store: Store, governor: str) -> Pins:
     positions: list[tuple[Selection, int]] = []
     for document in await _subscriptions_to(store, governor):
         definition = definition_of(document)
-        await _keep_parked(store, definition, governor, found)
         place = await saved_place(store, definition, document)
         if definition.order == "stream":
             versions = {id: n for (owner, id), n in place.versions.items() if owner == governor}
@@ -66,6 +65,8 @@ async def pins(store: Store, governor: str) -> Pins:
         else:
             parts = await partition_positions(store, definition, place.position or 0)
             positions.append((definition.selection, min(parts.values())))
+        # After its place: what is parked between the two reads lies after the place that was read.
+        await _keep_parked(store, definition, governor, found)
     if positions:
         await _keep_unread(store, governor, positions, found)
     return found

@@ -26,7 +26,14 @@ from eventstate.core.documents import (
     Require,
     Revision,
 )
-from eventstate.errors import ConfigurationError, CorruptionError, InvalidIdError, TransactionConflictError
+from eventstate.core.pins import register_operation
+from eventstate.errors import (
+    ConfigurationError,
+    CorruptionError,
+    InvalidIdError,
+    StoreUnavailableError,
+    TransactionConflictError,
+)
 from eventstate.log.following import Place, Selection, Stream
 from eventstate.stores.base import Store
 from eventstate.transactions.commit import Committer
@@ -172,6 +179,7 @@ class Positions:
         self.store = store
         self._committer = Committer(store, definition.home)
         self._revision: Revision | None = None
+        self._unanswered: set[str] = set()
 
     @property
     def is_new(self) -> bool:
@@ -201,7 +209,9 @@ class Positions:
         Raises:
             TransactionConflictError: somebody else was faster; load it.
         """
-        await self.save(place)
+        # A prune that runs now has read the saved places before this one was there: its next commit is refused.
+        governors = await owners_of(self.store, self.definition.selection)
+        await self.save(place, lambda token: [register_operation(owner, token) for owner in governors])
         self.place = place
         if self.definition.order == "store" and not self.definition.has_one_position:
             self.partitions = dict.fromkeys(range(self.definition.partitions), place.position or 0)
@@ -215,6 +225,23 @@ class Positions:
             TransactionConflictError: another process has moved the same subscription; call `load` before the next
                 attempt.
         """
+        try:
+            await self._save(place, extra)
+        except TransactionConflictError:
+            if not await self._was_own():
+                raise
+            await self._save(place, extra)
+
+    async def _was_own(self) -> bool:
+        """Whether what stands in the way is a save of this very process that was never answered."""
+        key = self.definition.key
+        document = (await self.store.get([key])).documents.get(key)
+        if document is None or members_of(document)["t"] not in self._unanswered:
+            return False
+        self._revision = document.revision
+        return True
+
+    async def _save(self, place: Place, extra: Extra) -> None:
         definition = self.definition
         streams = [] if definition.has_one_position else list(place.versions.items())
         token = self.store.runtime.unique()
@@ -231,6 +258,10 @@ class Positions:
         self._revision = revision
         self.place = place if definition.has_one_position else self.place._replace(hint=place.hint)
 
+    def check(self) -> Check:
+        """Holds as long as nobody else has moved it."""
+        return Check(self.definition.key, self._revision or Require.ABSENT)
+
     def _reached(self, place: Place) -> dict[str, int]:
         if self.definition.selection.state_id is not None:
             return {"n": next(iter(place.versions.values()), 0)}
@@ -245,7 +276,11 @@ class Positions:
         ]
 
     async def _commit(self, batch: Batch) -> Committed:
-        result = await self._committer.commit_guarded(batch)
+        try:
+            result = await self._committer.commit_guarded(batch)
+        except StoreUnavailableError:
+            self._unanswered.add(batch.token)
+            raise
         if not isinstance(result, Committed):
             raise self._conflict()
         return result

@@ -15,6 +15,7 @@ from eventstate.core.chain import genesis
 from eventstate.core.documents import (
     ENTRY,
     HEAD,
+    SNAPSHOT,
     Batch,
     Check,
     Committed,
@@ -56,6 +57,9 @@ HEADS = 1000
 GROUP_OPERATIONS = 400
 GROUP_BYTES = 2_000_000
 """Bounds of one commit, well below those of the stores."""
+
+MOVE_DELETES = GROUP_OPERATIONS - 2
+"""Snapshots that go with a base; where there are more of them, the oldest go with the entries."""
 
 ROUND_BYTES = 8 * 1024 * 1024
 """What is held in memory before it is written."""
@@ -229,8 +233,14 @@ class Pruner:
         return bounds._replace(sealed=await self._sealed.page(after, last))
 
     async def _renewed(self, bounds: Bounds) -> Bounds:
-        """The pins anew. Positions of subscriptions only move on: what was read of them still holds back enough."""
-        return bounds._replace(seen=await self._pins.seen())
+        """The pins anew, and the subscriptions: one that is new rewrites the register as a new pin does."""
+        seen = await self._pins.seen()  # before the subscriptions: one that comes later is not in its register
+        unread = await pins_of_subscriptions(self._store, self._owner)
+        # What the first seal saw, where it was taken meanwhile, is for the next run to look at.
+        sealed: Mapping[str, int] | None = bounds.sealed
+        if sealed is None and await self._sealed.has_begun():
+            sealed = {}
+        return Bounds(seen, unread, sealed)
 
     async def plan_page(self, after: str, report: PruneReport) -> str | None:
         """Add to the report what a prune of some streams would do; the id to go on from, or None. Writes nothing."""
@@ -437,6 +447,7 @@ class Pruner:
     def _moving(self, one: Planned, document: Document, token: str) -> list[Operation]:
         tip = decode_head(document)[0].tip
         kept, dropped = kept_snapshots(tip.snapshots, one.base.version)
+        dropped = dropped[-MOVE_DELETES:]  # older ones go with the entries
         there = tip._replace(
             version=one.base.version, digest=one.base.digest, at=one.at, incarnation=one.incarnation, base=None
         )
@@ -465,9 +476,11 @@ class Pruner:
             return None
         if tip.base is None:
             return None
-        page = await self._store.scan(ENTRY, self._owner, id=tip.id, limit=1)
-        is_left = bool(page.documents) and page.documents[0].key.n <= tip.base.version
-        return Doomed(tip.id, tip.base) if is_left else None
+        for kind, last in ((ENTRY, tip.base.version), (SNAPSHOT, tip.base.version - 1)):
+            page = await self._store.scan(kind, self._owner, id=tip.id, limit=1)
+            if page.documents and page.documents[0].key.n <= last:
+                return Doomed(tip.id, tip.base)
+        return None
 
     async def _delete(self, doomed: Sequence[Doomed], bounds: Bounds, report: PruneReport) -> None:
         """Delete the entries before the bases of streams, oldest first."""
@@ -475,18 +488,19 @@ class Pruner:
         for one in doomed:
             if not await self._is_founded(one, report):
                 continue
-            after = Key(ENTRY, self._owner, one.id, 0)
-            while after.n < one.base.version:
-                page = await self._store.scan(ENTRY, self._owner, id=one.id, after=after, limit=GROUP_OPERATIONS)
-                keys = [document.key for document in page.documents if document.key.n <= one.base.version]
-                if not keys:
-                    break
-                for key in keys:
-                    pending.append(key)
-                    if len(pending) == GROUP_OPERATIONS:
-                        bounds = await self._delete_entries(pending, bounds, report)
-                        pending = []
-                after = keys[-1]
+            for kind, last in ((SNAPSHOT, one.base.version - 1), (ENTRY, one.base.version)):
+                after = Key(kind, self._owner, one.id, 0)
+                while after.n < last:
+                    page = await self._store.scan(kind, self._owner, id=one.id, after=after, limit=GROUP_OPERATIONS)
+                    keys = [document.key for document in page.documents if document.key.n <= last]
+                    if not keys:
+                        break
+                    for key in keys:
+                        pending.append(key)
+                        if len(pending) == GROUP_OPERATIONS:
+                            bounds = await self._delete_entries(pending, bounds, report)
+                            pending = []
+                    after = keys[-1]
         await self._delete_entries(pending, bounds, report)
 
     async def _is_founded(self, one: Doomed, report: PruneReport) -> bool:
@@ -516,7 +530,7 @@ class Pruner:
             if not allowed:
                 return bounds
             if await self._committed(runtime.unique(), [Delete(key, Require.ANY) for key in allowed], bounds):
-                report.deleted_entries += len(allowed)
+                report.deleted_entries += sum(key.kind == ENTRY for key in allowed)
                 return bounds
             bounds = await self._renewed(bounds)
             await runtime.sleep(full_jitter(attempt, runtime.random()))
@@ -533,7 +547,7 @@ def _grouped(planned: Sequence[Planned]) -> list[list[Planned]]:
     groups: list[list[Planned]] = []
     operations = size = 0
     for one in planned:
-        needed = 2 + len(one.tip.snapshots)
+        needed = 2 + min(len(one.tip.snapshots), MOVE_DELETES)
         if not groups or operations + needed > GROUP_OPERATIONS or size + one.size > GROUP_BYTES:
             groups.append([])
             operations = size = 0

@@ -171,17 +171,16 @@ class StreamReader:
         A head of another fold version is passed over, like one whose state is too large to keep.
         """
         head, plain = decode_head(known.document)
+        image = head.image
         where = str(known.document.key)
         if known.state is not None:
             plain = decode(known.state, where)
+            if image is not None:  # this process has made that text, by its own schema
+                image = image._replace(schema=fold.schema)
         if head.tip.deleted:
             return head, None, False
-        if (
-            plain is not NO_STATE
-            and head.image is not None
-            and usable(head.image, fold, where, plain, head.tip.version)
-        ):
-            return head, fold.load(plain, head.image.schema, where), False
+        if plain is not NO_STATE and image is not None and usable(image, fold, where, plain, head.tip.version):
+            return head, fold.load(plain, image.schema, where), False
         if head.tip.version == 0:
             return head, fold.initial(), False
         rebuilt = await self.rebuild(head.tip, fold, head.tip.version, event_needed=False)
@@ -211,6 +210,8 @@ class StreamReader:
                 problem = problem or error
         if tip.base is not None:
             past = await self._past_erased_base(tip, fold, version, event_needed) if fold.protects else None
+            if past is None:
+                past = await self._past_old_base(tip, fold, version, event_needed)
             if past is not None:
                 return past
             raise problem or CorruptionError(where=str(tip.key), problem="the snapshot at its base is missing")
@@ -237,6 +238,31 @@ class StreamReader:
         if version == tip.base.version:
             return StateAt(state, version, None)
         return await self._replay(tip, fold, Start(state, *tip.base), version)
+
+    async def _past_old_base(self, tip: Tip, fold: Fold, version: int, event_needed: bool) -> StateAt | None:
+        """The state at a version where a pruned stream begins with a state of another fold version; None where not.
+
+        Replayed from what is archived, where all of that is at hand; else from the kept state, as a fork is.
+        """
+        assert tip.base is not None
+        key = snapshot_key(tip.owner, tip.id, tip.base.version)
+        document = (await self._store.get([key])).documents.get(key)
+        if document is None:
+            return None
+        snapshot, plain = decode_snapshot(document)
+        image = snapshot.image
+        if snapshot.digest != tip.base.digest or usable(image, fold, str(key), plain, tip.base.version):
+            return None
+        if self.longer is not None:
+            longer, reader = await self.longer(tip)
+            if longer.base is None:
+                return await reader.rebuild(longer, fold, version, event_needed=event_needed)
+        if not fold.accepts(image.schema, str(key)) or (fold.protects and not fold.opens(plain, tip.base.version)):
+            return None
+        start = Start(fold.load(plain, image.schema, str(key)), *tip.base)
+        if version == tip.base.version:
+            return StateAt(start.state, version, None)
+        return await self._replay(tip, fold, start, version)
 
     async def _replay_from_snapshot(self, tip: Tip, fold: Fold, candidate: int, version: int) -> StateAt:
         key = snapshot_key(tip.owner, tip.id, candidate)

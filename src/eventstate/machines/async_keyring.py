@@ -55,6 +55,8 @@ class AsyncKeyring:
     async def rotate(self, subject: str) -> str:
         """Give a subject a new key for what is written from now on; its id. What was written stays as it is.
 
+        Other processes follow within their ``fresh_seconds``.
+
         Raises:
             SubjectNotFoundError: the keyring has no such subject.
             SubjectErasedError: it was erased.

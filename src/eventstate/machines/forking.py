@@ -75,9 +75,11 @@ class Forking:
             raise InvalidInputError(f"{child!r} would be of another machine than {parent!r}: a fork is of its parent's")
         if parent == child:
             raise InvalidInputError(f"{child!r} can't be a fork of itself: give it an id of its own")
-        state = await core.load(parent, at_version=at_version, at_time=at_time)
         key = checked_key(idempotency_key)
         fingerprint = orjson.dumps(["fork", parent, child, at_version, at_time]) if key is not None else b""
+        if await core.appender.commands.earlier(key, fingerprint) is not None:
+            return await core.load(child, at_version=1)  # whatever has become of the parent since
+        state = await core.load(parent, at_version=at_version, at_time=at_time)
         receipt = await core.appender.append(
             [await self._change(state, child, metadata)],
             idempotency_key=key,
@@ -96,23 +98,27 @@ class Forking:
         core = self._core
         fold = core.fold_of(child)
         origin = {"governor": core.governor, "id": state.id, "version": state.version, "fold": fold.version}
-        event = NewEvent(FORKED, data=orjson.dumps(origin), state=fold.bare.dump(state.data), schema=fold.schema)
+        data = await self._inherit(fold, state) if isinstance(fold, ProtectedFold) else state.data
+        event = NewEvent(FORKED, data=orjson.dumps(origin), state=fold.bare.dump(data), schema=fold.schema)
 
         def forked(_state: Any, _version: int) -> Sequence[NewEvent]:
             return (event,)
 
         if isinstance(fold, ProtectedFold):
-            await self._inherit(fold, state)
             return Change(child, fold, fold.protecting(forked), 0, metadata)
         return Change(child, fold, forked, 0, metadata)
 
-    async def _inherit(self, fold: ProtectedFold, parent: StateSnapshot[Any]) -> None:
-        """Have the child's rules know whom the parent's state is about."""
+    async def _inherit(self, fold: ProtectedFold, parent: StateSnapshot[Any]) -> Any:
+        """Have the child's rules know whom the parent's state is about; that state, of the same read.
+
+        Between two reads somebody in it could be erased: the state would still name whom the keys know no more.
+        """
         core = self._core
         parents = core.fold_of(parent.id)
-        await core.reader.rebuild(await core.tip_of(parent.id), parents, parent.version, event_needed=False)
+        at = await core.rebuilt(parent.id, parents, parent.version)
         assert isinstance(parents, ProtectedFold)
         fold.inherit(parents)
+        return at.state
 
     def _pin(self, state: StateSnapshot[Any], child: str, token: str) -> Sequence[Operation]:
         # All of the parent's history up to the fork is told as the fork's own, so all of it stays.

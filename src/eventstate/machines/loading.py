@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from eventstate.core.causality import VectorClock
 from eventstate.core.documents import HEAD, Document, Key
-from eventstate.core.fold import PLAIN
+from eventstate.core.fold import PLAIN, Fold
 from eventstate.core.format import (
     DELETED,
     Tip,
@@ -25,7 +25,7 @@ from eventstate.errors import (
     VersionNotFoundError,
 )
 from eventstate.log.history import HistoryReader, Resume, TimeReader
-from eventstate.log.reading import Known, StreamReader
+from eventstate.log.reading import Known, StateAt, StreamReader
 from eventstate.machines.scope import Scope
 from eventstate.machines.states import StatePage, StateSnapshot, Transition
 
@@ -117,6 +117,15 @@ class Loading(Scope):
             causality=VectorClock(event.clock),
             action=event.type,
         )
+
+    async def rebuilt(self, state_id: str, fold: Fold, version: int) -> StateAt:
+        """The state at a version, archived ones too, folded by a fold of the caller's."""
+
+        async def read(tip: Tip) -> StateAt:
+            reach = await self._whole(tip, version)
+            return await reach.reader.rebuild(reach.tip, fold, version, event_needed=False)
+
+        return await self._unmoved(state_id, read)
 
     async def _load_time(self, state_id: str, at: int) -> StateSnapshot[Any]:
         return await self._unmoved(state_id, lambda tip: self._time_of(tip, at))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from eventstate.log.following import Followed, Place, Stream
-from eventstate.log.positions import Extra, Positions, nothing
+from eventstate.log.positions import Extra, Positions
 from eventstate.machines.deliveries import Delivery
 from eventstate.machines.membership import Membership
 from eventstate.stores.base import Store
@@ -25,6 +25,7 @@ class Progress:
     def __init__(self, positions: Positions) -> None:
         self.positions = positions
         self.noted = 0
+        self._parking: list[tuple[Stream, Extra]] = []
         self._position: int | None = None
         self._versions: dict[Stream, int] = {}
         self._delivered: dict[Stream, int] = {}
@@ -63,6 +64,15 @@ class Progress:
         else:
             self._note_version(followed.stream, _version_after(delivery))
 
+    def park(self, delivery: Delivery, extra: Extra) -> None:
+        """An event is set aside; whatever save moves the place past it writes ``extra`` in the same commit."""
+        self.note(delivery)
+        self._parking.append((delivery.followed.stream, extra))
+
+    def _parked(self, streams: Callable[[Stream], bool] = lambda _: True) -> Extra:
+        extras = [extra for stream, extra in self._parking if streams(stream)]
+        return lambda token: [operation for extra in extras for operation in extra(token)]
+
     def _note_version(self, stream: Stream, version: int) -> None:
         self._versions[stream] = max(self._versions.get(stream, 0), version)
 
@@ -98,14 +108,15 @@ class Progress:
         """Until something has to be looked after."""
         return max(0.0, self._saved_at + seconds - now) if self.noted else 3600.0
 
-    async def save(self, extra: Extra = nothing) -> None:
-        """Save what was dealt with; ``extra`` in the same commit.
+    async def save(self) -> None:
+        """Save what was dealt with, and in the same commit what was parked.
 
         Raises:
             TransactionConflictError: another process works on the same subscription.
         """
-        if not self.noted and extra is nothing:
+        if not self.noted:
             return
+        extra = self._parked()
         before = self.positions.place
         if self.positions.definition.order == "store":
             await self.positions.save(Place(self._position or before.position), extra)
@@ -118,6 +129,7 @@ class Progress:
 
     def _was_saved(self) -> None:
         self.noted = 0
+        self._parking = []
         self._saved_at = self._now()
 
     def _now(self) -> float:
@@ -177,6 +189,7 @@ class SharedProgress(Progress):
         self._is_torn = False
         self._reached, self._versions, self._delivered = {}, {}, {}
         self.noted = 0
+        self._parking = []
 
     async def look(self) -> bool:
         """Look after the parts, when it is time; whether they have changed, so that reading begins anew."""
@@ -228,8 +241,8 @@ class SharedProgress(Progress):
                 self._reached[part] = moved.position
                 self.noted += 1
 
-    async def save(self, extra: Extra = nothing) -> None:
-        if not self.noted and extra is nothing:
+    async def save(self) -> None:
+        if not self.noted:
             return
         membership = self._membership
         parts = {membership.partition_of(stream) for stream in self._versions} | set(self._reached)
@@ -241,6 +254,7 @@ class SharedProgress(Progress):
                 continue
             reached = {part: self._reached[part]} if part in self._reached else {}
             versions = {s: v for s, v in self._versions.items() if membership.partition_of(s) == part}
+            extra = self._parked(lambda stream, part=part: membership.partition_of(stream) == part)
             if not await self.positions.save_shared(
                 [lock.fence.check], partitions=reached, versions=versions, extra=extra
             ):

@@ -21,6 +21,7 @@ from eventstate.core.pins import pin_operations, unpin_operations
 from eventstate.errors import (
     ConfigurationError,
     CorruptionError,
+    DocumentTooLargeError,
     InvalidInputError,
     ProjectionVersionError,
     StoreUnavailableError,
@@ -52,6 +53,9 @@ PAGE: Final = 250
 """Entries read at once."""
 MAX_OPERATIONS: Final = 200
 MAX_BYTES: Final = 1_500_000
+MAX_ENTRY_OPERATIONS: Final = 450
+MAX_ENTRY_BYTES: Final = 3_000_000
+BODY_OVERHEAD: Final = 200
 MAX_STREAMS: Final = 100
 """What one commit holds at most, unless a single entry makes more of it."""
 MAX_CACHED_BYTES: Final = 32 * 1024 * 1024
@@ -131,7 +135,11 @@ class ViewBuffer:
         return None if text is None else orjson.loads(text)
 
     async def put(self, id: str, value: Any) -> None:
-        self._entry[document_key(self._owner, self._name, self._number, id)] = encode(value)
+        key, text = document_key(self._owner, self._name, self._number, id), encode(value)
+        limit = self._store.capabilities.max_body_bytes - BODY_OVERHEAD
+        if len(text) > limit:
+            raise DocumentTooLargeError(what=f"the document {id!r}", size=len(text), limit=limit)
+        self._entry[key] = text
 
     async def delete(self, id: str) -> None:
         self._entry[document_key(self._owner, self._name, self._number, id)] = None
@@ -152,6 +160,14 @@ class ViewBuffer:
         self._kept[key] = text
         self._kept_bytes += 200 + len(text or b"")
 
+    def check_entry(self) -> None:
+        """Raise where the events of one commit write more than one commit can hold."""
+        if len(self._entry) > MAX_ENTRY_OPERATIONS:
+            raise InvalidInputError(f"{len(self._entry)} documents for one commit, the limit is {MAX_ENTRY_OPERATIONS}")
+        size = sum(len(text or b"") for text in self._entry.values())
+        if size > MAX_ENTRY_BYTES:
+            raise DocumentTooLargeError(what="what the events of one commit write", size=size, limit=MAX_ENTRY_BYTES)
+
     def end_entry(self) -> None:
         """What was written for an entry is to be committed."""
         self._pending.update(self._entry)
@@ -169,7 +185,8 @@ class ViewBuffer:
     @property
     def is_crowded(self) -> bool:
         """Whether what the present entry wrote had better not be committed together with what came before it."""
-        return bool(self._pending) and len(self._pending) + len(self._entry) > MAX_OPERATIONS
+        size = self._pending_bytes + sum(len(text or b"") for text in self._entry.values())
+        return len(self._pending) + len(self._entry) > MAX_OPERATIONS or size > MAX_BYTES
 
     def operations(self, token: str) -> list[Operation]:
         """What the next commit writes."""
@@ -241,6 +258,8 @@ class GenerationRun:
                 raise CorruptionError(where=str(self._definition.key), problem=problem)
             await self._begin()
         self._is_pinned = await self._projecting.is_pinned(self._number)
+        if self._is_pinned and not self._tally.events:  # whoever began it may have died before its second look
+            await self._check_begun()
         self._place = positions.place
         self._follower = follow(self._store, self._definition.selection, positions.place)
 
@@ -252,6 +271,8 @@ class GenerationRun:
             return (*self._checked(token), *self._projecting.pin(self._number, token))
 
         await self._positions.save(beginning, extra)
+
+    async def _check_begun(self) -> None:
         try:
             await self._check_whole()  # a prune may have been faster than the pin; none that comes later can be
         except ConfigurationError:
@@ -286,6 +307,7 @@ class GenerationRun:
             except Exception as error:
                 self._view.drop_entry()
                 await self._save(self._positions.place.hint)
+                await self._check_alone()
                 error.add_note(f"projection {self._projecting.projection.name!r} stopped at {followed.document.key}")
                 raise
             if self._view.is_full or len(self._moved) >= MAX_STREAMS:
@@ -298,6 +320,18 @@ class GenerationRun:
             self._is_pinned = False
         return reading.more
 
+    async def _check_alone(self) -> None:
+        """An error passes only if what its handler had read was as of this place.
+
+        Raises:
+            TransactionConflictError: another process has gone further, or the projection was switched over.
+        """
+        expected = (self._positions.check(), self._projecting.registers.check(self._register))
+        found = (await self._store.get([check.key for check in expected])).documents
+        if any(check.key not in found or found[check.key].revision != check.when for check in expected):
+            detail = "another process has gone on"
+            raise TransactionConflictError(keys=(str(self._definition.key),), detail=detail) from None
+
     async def _handle(self, followed: Followed) -> None:
         if followed.problem is not None:
             raise followed.problem
@@ -305,6 +339,7 @@ class GenerationRun:
         for delivery in deliveries_of(followed, self._definition.selection, self._projecting.machines):
             await self._projecting.call(delivery, self._view)
             handled += 1
+        self._view.check_entry()
         if self._view.is_crowded:
             await self._save(self._positions.place.hint)
         self._view.end_entry()
@@ -468,6 +503,9 @@ class Projecting:
             register = await self.register()
             if register.is_held:
                 await self._wait_for_switch(register)
+                continue
+            if register.old:  # whoever switched was killed before this: what it left holds back pruning
+                await self.clean_up()
                 continue
             run = GenerationRun(self, register, register.current.number)
             await run.open()

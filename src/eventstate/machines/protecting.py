@@ -89,11 +89,15 @@ class Protection:
         The call is begun anew each time; it must not have written anything before it has encrypted all.
         """
         await self.keyring.refresh()
-        for _ in range(_ATTEMPTS):
+        met: set[str] = set()
+        repeats = 0
+        while repeats < _ATTEMPTS:
             try:
                 return await call()
             except KeysNeededError as needed:
                 subjects = needed.subjects
+            repeats += met.issuperset(subjects)
+            met.update(subjects)
             await self.keyring.prepare_subjects(subjects)
         raise StoreUnavailableError(store=self.keyring.store.url, detail="its keys change all the time")
 
@@ -246,7 +250,16 @@ class ProtectedFold:
         """The same events, encrypted for the versions they will have."""
 
         def encrypted(state: Any, version: int) -> list[NewEvent]:
-            return [self._protected(event, number) for number, event in enumerate(events(state, version), version + 1)]
+            made: list[NewEvent] = []
+            needed: list[str] = []
+            for number, event in enumerate(events(state, version), version + 1):
+                try:
+                    made.append(self._protected(event, number))
+                except KeysNeededError as error:
+                    needed.extend(error.subjects)
+            if needed:  # all at once: each time, everything is planned anew
+                raise KeysNeededError(tuple(dict.fromkeys(needed)))
+            return made
 
         return encrypted
 

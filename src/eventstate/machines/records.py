@@ -82,8 +82,11 @@ def _is_ordinary(type_: type[Any]) -> bool:
     parameters = type_.__dict__.get("__dataclass_params__")
     if parameters is None or not parameters.init or any(hasattr(type_, name) for name in _PYDANTIC):
         return False
+    # `@dataclass` leaves a constructor alone that the class has written itself; its own come from no file.
+    is_generated = getattr(getattr(type_.__init__, "__code__", None), "co_filename", None) == "<string>"
     # Beyond its fields a constructor takes variables for initialisation only.
-    return len(type_.__dataclass_fields__) == len(dataclasses.fields(type_)) and type_.__new__ is object.__new__
+    takes_fields_only = len(type_.__dataclass_fields__) == len(dataclasses.fields(type_))
+    return is_generated and takes_fields_only and type_.__new__ is object.__new__
 
 
 _Checks = tuple[frozenset[type] | None, Callable[[Any], bool] | None]

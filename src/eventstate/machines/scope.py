@@ -69,16 +69,16 @@ class Scope:
         self.appender = Appender(store, self.governor, self.reader, policy)
         self.events = HistoryReader(store, self.governor)
         self.archived = ArchiveReader(archive, store, self.governor) if archive is not None else None
-        if self.protection is not None and self.archived is not None:
+        if self.archived is not None:
             self.reader.longer = self._longer
         if keyring is not None:
             self.appender.commands.digest = keyring.digest
 
     async def _longer(self, tip: Tip) -> tuple[Tip, StreamReader]:
-        assert self.protection is not None
         assert self.archived is not None
         view = await self.archived.view(tip)
-        return view.tip, StreamReader(self.protection.over(view.store), self.governor)
+        store = view.store if self.protection is None else self.protection.over(view.store)
+        return view.tip, StreamReader(store, self.governor)
 
     def resolve(self, target: Machine[Any, Any] | str, id: str | None) -> str:
         """The full state id of ``(machine, id)``, ``(machine name, id)`` or a full id alone."""

@@ -195,11 +195,10 @@ class Subscribing:
 
     def catch_up_anew(self) -> None:
         """Have the mark come (again) after everything that is committed by now."""
-        if self._is_marked:
-            self._is_marked = False
-            self._is_more = True
-            if self._follower is not None:
-                self._follower.catch_up_anew()
+        self._is_marked = False
+        self._is_more = True
+        if self._follower is not None:
+            self._follower.catch_up_anew()
 
     def pop(self) -> Delivery | None:
         """The next event that is in memory already."""
@@ -408,8 +407,8 @@ class Subscribing:
         definition = progress.positions.definition
         stream = delivery.governor, delivery.state_id
         extra: Extra = parks(definition, stream, delivery.version, delivery.attempt, problem)
-        progress.note(delivery)
-        await self._patiently(lambda: progress.save(extra))
+        progress.park(delivery, extra)
+        await self._patiently(progress.save)
 
     # What was parked
 
@@ -422,7 +421,12 @@ class Subscribing:
         report = ParkedReport()
         lot = self._lot()
         for parked, document in await lot.all():
-            delivery = await self._delivery_of(parked)
+            try:
+                delivery = await self._delivery_of(parked)
+            except CorruptionError as error:  # it stays parked, and the others have their turn
+                await lot.failed_again(parked, document, str(error))
+                report = report._replace(failed=report.failed + 1)
+                continue
             try:
                 await handler(delivery)
             except Exception as error:  # noqa: BLE001 - whatever a handler raises is noted, and kept
@@ -443,9 +447,13 @@ class Subscribing:
         if not page.documents:
             raise CorruptionError(where=str(key), problem="the parked event is missing")
         followed = ChainChecks(self._store).follow(None, page.documents[0], None)
+        if followed.entry is not None and followed.entry.first > parked.version:
+            raise CorruptionError(where=str(key), problem="the parked event is missing")
         everything = self.selection._replace(actions=None)
         found = [d for d in deliveries_of(followed, everything, self._machines) if d.version == parked.version]
-        delivery = found[0] if found else deliveries_of(followed, everything, self._machines)[0]
+        if not found:
+            raise CorruptionError(where=str(key), problem="the parked event is missing")
+        delivery = found[0]
         delivery.attempt = parked.attempts + 1
         return delivery
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from eventstate.core.codec import encode
-from eventstate.core.documents import Batch, Committed, Key, Put, Refused, Require
+from eventstate.core.documents import Batch, Committed, Key, Operation, Put, Refused, Require
 from eventstate.core.leases import Fence
 from eventstate.core.retrying import RETRIED, RetryPolicy, fate_of
 from eventstate.core.settlement import TokenRef
@@ -126,7 +126,6 @@ class Transacting:
             if await self.committer.settle(reference):
                 return await _Run(self, call, options).result_of(reference.id)
             options = _resumed(options, reference)
-        await self.core.appender.commands.check_fresh(options.idempotency_key)
         run = _Run(self, call, options)
         try:
             end = await retried(run.attempt, options.policy, self.core.store.runtime)
@@ -194,6 +193,7 @@ class _Run:
         token = new_transaction_id(self._runtime.now(), self._runtime.unique())
         transaction = self._transacting.transaction(self._transacting.read_set(turn), token, number)
         self._last = transaction
+        unforgotten = await self._core.appender.commands.check_fresh(self._options.idempotency_key)
         if number == 1:
             earlier = await self._earlier()
             if earlier is not None:
@@ -205,7 +205,7 @@ class _Run:
         if self._options.check_repeatable and number == 1:
             await self._check_repeatable(transaction)
         if transaction.has_writes or self._options.idempotency_key is not None:
-            return await self._commit(transaction, result)
+            return await self._commit(transaction, result, unforgotten)
         await self._confirm(transaction)
         return _End(result)
 
@@ -251,12 +251,13 @@ class _Run:
             await check_fences(self._core.store, result, fences)
             raise self._conflict(transaction, result.keys)
 
-    async def _commit(self, transaction: TransactionCore, result: Any) -> _End:
+    async def _commit(self, transaction: TransactionCore, result: Any, unforgotten: Sequence[Operation]) -> _End:
         options, committer = self._options, self._transacting.committer
         # What a transaction returns may be about somebody, and nobody could erase it there.
         kept = None if self._core.protection is not None else _plain(result)
         extra = [
             *(fence.check for fence in options.fences),
+            *unforgotten,
             *self._core.appender.commands.put(
                 options.idempotency_key, options.fingerprint, _outcome(transaction.token, kept), transaction.token
             ),

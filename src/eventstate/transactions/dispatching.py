@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from eventstate.core.documents import Document, Key
+from eventstate.core.privacy import named_keys
 from eventstate.errors import InvalidInputError, LeaseLostError, LockAlreadyHeldError, LockTimeoutError
 from eventstate.stores.base import Store
 from eventstate.transactions.locking import TTL_SECONDS, Locking
@@ -68,7 +69,9 @@ class Dispatching:
         try:
             await handle(effect)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is noted, and tried again later
-            problem = f"{type(error).__name__}: {error}"
+            problem = type(error).__name__
+            if not named_keys(document.body):  # of an encrypted payload, the text may say what is in it
+                problem = f"{problem}: {error}"
             parks = effect.attempts + 1 >= self._attempts
             self._check(await self.outbox.failed(document, effect, problem, lock.fence, parked=parks), lock)
             return replace(report, failed=report.failed + 1, parked=report.parked + parks)

@@ -23,6 +23,23 @@ ALLOWED = {
     ("stores/sqlite/connection.py", "fsync_folder", "open"): "a folder",
     ("stores/sqlite/backup.py", "_copy", "open"): "a partial file of a backup, with no connection open on it",
     ("stores/sqlite/clock.py", "boot_id", "read_text"): "of the kernel",
+    ("log/sealing/files.py", "add", "open"): "a partial file of a seal, new and under a name of its own",
+    ("log/sealing/files.py", "finish", "open"): "the same file",
+    ("log/sealing/files.py", "read", "open"): "a file that the caller names as an exported seal",
+    ("log/sealing/files.py", "sync_folder", "open"): "a folder",
+    ("log/sealing/lists.py", "_read", "open"): "a file that the caller names as an exported seal",
+    ("log/transfer/files.py", "__init__", "open"): "a partial file of an export, new and under a name of its own",
+    ("log/transfer/files.py", "_opened", "open"): "a file that the caller names as an export",
+    ("machines/projecting.py", "_opened_building", "open"): "no file: a run of a projection",
+    ("machines/projecting.py", "opened", "open"): "no file: a run of a projection",
+    ("machines/subscribing.py", "ack", "open"): "no file: a subscription",
+    ("machines/subscribing.py", "next", "open"): "no file: a subscription",
+    ("machines/subscribing.py", "run", "open"): "no file: a subscription",
+    ("stores/directory.py", "_fsync_folder", "open"): "a folder",
+    ("stores/directory.py", "_write", "fdopen"): "a partial file of an archive, made exclusively",
+    ("stores/directory.py", "get", "fdopen"): "a blob of an archive",
+    ("stores/directory.py", "get", "open"): "a blob of an archive",
+    ("stores/directory.py", "put", "read_bytes"): "a blob of an archive",
 }
 """Where something is opened after all, and why that is no store's file with connections open on it."""
 

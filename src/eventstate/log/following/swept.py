@@ -56,6 +56,7 @@ class SweptFollower:
         self._sweep.begin()
         self._has_swept = False
         self._hints_read = False
+        self._is_sweeps_turn = False
         self._active: OrderedDict[Stream, None] = OrderedDict()
         self._watch: Watch | None = None
         self._watched: frozenset[Stream] = frozenset()
@@ -92,6 +93,11 @@ class SweptFollower:
         if self._behind:
             return Reading(await self._read_stream(limit), more=True)
         now = self._store.runtime.monotonic()
+        sweeps = self._sweep.is_under_way or now >= self._sweep_due
+        if sweeps and self._is_sweeps_turn:  # else a feed that never ends would put it off for ever
+            self._is_sweeps_turn = False
+            return (await self._sweep_on())._replace(more=True)
+        self._is_sweeps_turn = True
         if not self._hints_read or now >= self._hint_due or self._was_woken:
             found = await self._read_hint(limit)
             if found or self._behind or not self._hints_read:
@@ -260,15 +266,16 @@ class Sweep:
     async def next_heads(self) -> Sequence[Document]:
         """Some heads; the sweep is not under way any more after the last ones."""
         selection = self._selection
+        owner = self._owner
         if selection.governor is None and self._after is None:
-            owners = await self._store.owners(after=self._owner, limit=1)
+            owners = await self._store.owners(after=owner, limit=1)
             if not owners:
                 self.is_under_way = False
                 return ()
-            self._owner = owners[0]
+            owner = owners[0]
         prefix = f"{next(iter(selection.machines))}-" if selection.machines and len(selection.machines) == 1 else ""
-        page = await self._store.scan(HEAD, self._owner, prefix=prefix, after=self._after, limit=HEADS)
-        self._after = page.next
+        page = await self._store.scan(HEAD, owner, prefix=prefix, after=self._after, limit=HEADS)
+        self._owner, self._after = owner, page.next  # not before: a read that failed is made again
         if page.next is None and selection.governor is not None:
             self.is_under_way = False
         self.heads += len(page.documents)

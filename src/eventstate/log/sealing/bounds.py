@@ -19,6 +19,10 @@ class SealedBounds:
         self._sealer = Sealer(store, owner)
         self._listed: SealedList | None = None
 
+    async def has_begun(self) -> bool:
+        """Whether the governor takes seals by now."""
+        return (await self._sealer.roll()).newest is not None
+
     async def page(self, after: str, last: str | None) -> Mapping[str, int] | None:
         """The sealed versions of the streams after an id, as far as another; None where there is no seal.
 
@@ -27,11 +31,13 @@ class SealedBounds:
         Raises:
             CorruptionError: a seal or its list is not as it was written.
         """
-        if not after:
+        if not after or self._listed is None:
             newest = (await self._sealer.roll()).newest
             self._listed = self._sealer.listed(newest) if newest is not None else None
             if self._listed is not None:
                 await self._listed.check()
+                if after:
+                    await self._listed.skip(after)
         if self._listed is None:
             return None
         return {tip.id: tip.version for tip in await self._listed.upto(last)}

@@ -95,7 +95,7 @@ class NewFile:
             with self._part.open("rb") as file:
                 os.fsync(file.fileno())
             self._part.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -107,7 +107,8 @@ class NewFile:
         return InvalidInputError(f"{self._path} can't be written: {error.strerror}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -24,6 +24,7 @@ from eventstate.core.documents import (
 )
 from eventstate.core.format import Tip, decode_head
 from eventstate.core.ids import MAX_VERSION
+from eventstate.core.pins import pin_operations, unpin_operations
 from eventstate.core.seals import (
     LISTS,
     PART_BYTES,
@@ -59,6 +60,10 @@ ABANDONED_MICROS = 24 * 3600 * 1_000_000
 """A list of this age that no seal names was left behind by somebody who died."""
 
 Progress = Callable[[int], None]
+
+
+FIRST = "seal:first"
+"""The pin of a first seal that is being taken."""
 
 
 class Roll(NamedTuple):
@@ -147,10 +152,14 @@ class Sealer:
             roll = await self.roll()
             draft = _Draft(LISTS + self._store.runtime.unique(), Root(self._owner))
             started = self._store.runtime.now()
+            if roll.newest is None:
+                await self._pin()
             try:
                 await self._write_list(draft, roll.newest if not anew else None, progress)
             except (CorruptionError, TransactionConflictError):
                 await self._remove(draft.name, ())
+                if roll.newest is None:
+                    await self._unpin()
                 raise
             sealed = self._seal(draft, roll.newest, started, anew=anew)
             if await self._commit(sealed, draft):
@@ -177,8 +186,21 @@ class Sealer:
             token=runtime.unique(),
         )
 
+    async def _pin(self) -> None:
+        """Hold back all prunes until the first seal is taken: what they may take is what the last seal saw."""
+        runtime = self._store.runtime
+        token = runtime.unique()
+        pin, register = pin_operations(self._owner, FIRST, {"kind": "seal", "from": 1, "at": runtime.now()}, token)
+        await self._committer.commit_guarded(Batch(token, [pin._replace(when=Require.ANY), register]))
+
+    async def _unpin(self) -> None:
+        batch = Batch(self._store.runtime.unique(), unpin_operations(self._owner, FIRST))
+        await self._committer.commit_guarded(batch)
+
     async def _commit(self, sealed: Seal, draft: _Draft) -> bool:
         operations: list[Operation] = [Put(sealed.key, encode_seal(sealed)[0], Require.ABSENT)]
+        if sealed.number == 1:
+            operations.extend(unpin_operations(self._owner, FIRST))
         if draft.parts:  # whoever tidies up begins with the first part
             operations.append(Check(part_key(self._owner, draft.name, 1), Require.EXISTS))
         return isinstance(await self._committer.commit_guarded(Batch(sealed.token, operations)), Committed)

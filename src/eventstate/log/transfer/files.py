@@ -15,6 +15,7 @@ import orjson
 from eventstate.core.exports import Counts, End, Header, Line, Loose, end_line, parse_header, parse_line
 from eventstate.core.ids import check_id
 from eventstate.errors import CorruptionError, ExportFileError, InvalidIdError, InvalidInputError
+from eventstate.log.sealing.files import sync_folder
 from eventstate.log.transfer.report import TransferReport
 from eventstate.log.transfer.streams import LooseItem, StreamHead, StreamPart, Walk
 from eventstate.runtime.base import Runtime
@@ -31,7 +32,7 @@ class ExportFile:
 
     def __init__(self, path: Path, runtime: Runtime, *, replace: bool) -> None:
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = path.with_name(f".{path.name}.{runtime.unique()}.part")
         self._runtime = runtime
         self._digest = hashlib.sha256()
         self._lines: list[bytes] = []
@@ -81,6 +82,7 @@ class ExportFile:
             os.fsync(self._raw.fileno())
             self._raw.close()
             self._part.replace(self._path)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise InvalidInputError(f"{self._path} can't be written: {error.strerror}") from None
 

@@ -101,6 +101,7 @@ class StreamTarget:
             is_partial=is_partial,
             is_proven=found is None,
         )
+        self._prove(self._stream)  # a source that was pruned may begin just where this one ends
         return True
 
     def _check_place(self, found: Tip, head: StreamHead) -> None:

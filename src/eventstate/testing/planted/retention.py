@@ -78,7 +78,7 @@ def _any_archive_will_do() -> list[Patch]:
         assert tip.base is not None
         found: dict[int, Section] = {}
         own = tip.base.digest.decode("ascii")
-        for section in sorted(self._sections(tip.id), key=lambda section: section.last_chain == own):
+        for section in sorted(self._sections(tip.id)[0], key=lambda section: section.last_chain == own):
             found.setdefault(section.last, section)
         leading: list[Section] = []
         place = tip.base.version

@@ -142,9 +142,9 @@ def _lists_read_anew() -> list[Patch]:
 
 
 def _nothing_written_nothing_kept() -> list[Patch]:
-    async def commit(self: _Run, transaction: TransactionCore, result: Any) -> _End:
+    async def commit(self: _Run, transaction: TransactionCore, result: Any, unforgotten: Any) -> _End:
         if transaction.has_writes:
-            return await _commit(self, transaction, result)
+            return await _commit(self, transaction, result, unforgotten)
         await self._confirm(transaction)
         return _End(result)
 
