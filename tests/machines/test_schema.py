@@ -383,7 +383,10 @@ LARGE = "x" * 70_000
 
 
 def _in_dollars() -> Any:
-    return Machine("acc", {"dollars": 0, "pad": LARGE}, lambda s, e: {**s, "dollars": s["dollars"] + e.data["amount"]})
+    def evolve(state: Any, event: Any) -> Any:
+        return {**state, "dollars": state["dollars"] + event.data["amount"]}
+
+    return Machine("acc", {"dollars": 0, "pad": LARGE}, evolve)
 
 
 def _in_cents() -> Any:
