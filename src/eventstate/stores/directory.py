@@ -20,6 +20,7 @@ from eventstate.errors import (
     StoreUnavailableError,
 )
 from eventstate.stores.archive import check_name
+from eventstate.stores.folders import fsync_folder
 
 _PARTIAL: Final = ".partial"
 
@@ -52,7 +53,7 @@ class DirectoryArchive:
             if path.exists():
                 if path.read_bytes() != body:
                     raise CorruptionError(where=str(path), problem="other bytes are there under this name")
-                _fsync_folder(path.parent)
+                fsync_folder(path.parent)
                 return
             self._make_folder(path.parent)
             _write(path, body)
@@ -97,7 +98,7 @@ class DirectoryArchive:
             folder.mkdir(mode=0o700, exist_ok=True)
         except FileNotFoundError:
             raise ConfigurationError(f"the folder {folder.parent} does not exist; make it first") from None
-        _fsync_folder(folder.parent)
+        fsync_folder(folder.parent)
 
     def _mapped(self, error: OSError) -> EventStateError:
         text = error.strerror or str(error)
@@ -131,12 +132,4 @@ def _write(path: Path, body: bytes) -> None:
         with suppress(OSError):
             os.unlink(partial)  # noqa: PTH108 as above
         raise
-    _fsync_folder(path.parent)
-
-
-def _fsync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    fsync_folder(path.parent)

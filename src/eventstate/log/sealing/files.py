@@ -12,6 +12,7 @@ import orjson
 
 from eventstate.core.seals import Seal, SealedTip, seal_members, seal_of_members
 from eventstate.errors import InvalidInputError
+from eventstate.stores.folders import fsync_folder
 
 FORM: Final = "seal 1"
 MAX_FIRST_LINE: Final = 64 * 1024
@@ -95,7 +96,7 @@ class NewFile:
             with self._part.open("rb") as file:
                 os.fsync(file.fileno())
             self._part.replace(self._path)
-            sync_folder(self._path.parent)
+            fsync_folder(self._path.parent)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -105,12 +106,3 @@ class NewFile:
 
     def _unwritable(self, error: OSError) -> InvalidInputError:
         return InvalidInputError(f"{self._path} can't be written: {error.strerror}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

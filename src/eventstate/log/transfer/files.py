@@ -15,10 +15,10 @@ import orjson
 from eventstate.core.exports import Counts, End, Header, Line, Loose, end_line, parse_header, parse_line
 from eventstate.core.ids import check_id
 from eventstate.errors import CorruptionError, ExportFileError, InvalidIdError, InvalidInputError
-from eventstate.log.sealing.files import sync_folder
 from eventstate.log.transfer.report import TransferReport
 from eventstate.log.transfer.streams import LooseItem, StreamHead, StreamPart, Walk
 from eventstate.runtime.base import Runtime
+from eventstate.stores.folders import fsync_folder
 
 MAX_LINE: Final = 4 * 1024 * 1024
 """Longer than any line with a body within the limits of a store."""
@@ -82,7 +82,7 @@ class ExportFile:
             os.fsync(self._raw.fileno())
             self._raw.close()
             self._part.replace(self._path)
-            sync_folder(self._path.parent)
+            fsync_folder(self._path.parent)
         except OSError as error:
             raise InvalidInputError(f"{self._path} can't be written: {error.strerror}") from None
 
