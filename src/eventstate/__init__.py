@@ -4,12 +4,14 @@ import importlib
 import typing
 
 from eventstate.errors import (
+    AlreadyExistsError,
     CommitUnknownError,
     ConfigurationError,
     ConflictError,
     CorruptionError,
     DeadlockDetectedError,
     DecryptionError,
+    DependencyCycleError,
     DocumentTooLargeError,
     EncodingError,
     EventStateError,
@@ -20,6 +22,8 @@ from eventstate.errors import (
     IllegalTransitionError,
     InvalidIdError,
     InvalidInputError,
+    JobFinishedError,
+    JobNotFoundError,
     KeyLostError,
     KeyringError,
     LeaseLostError,
@@ -34,6 +38,7 @@ from eventstate.errors import (
     OutcomeError,
     ProjectionNotFoundError,
     ProjectionVersionError,
+    RunNotFoundError,
     ScanNotSerializableError,
     SchemaError,
     SchemaNewerError,
@@ -55,6 +60,7 @@ from eventstate.errors import (
     UpcastError,
     VersionConflictError,
     VersionNotFoundError,
+    WorkstreamNotFoundError,
 )
 
 if typing.TYPE_CHECKING:
@@ -131,6 +137,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ANY",
+    "AlreadyExistsError",
     "AppendTo",
     "Archive",
     "ArchiveReport",
@@ -159,6 +166,7 @@ __all__ = [
     "DecryptionError",
     "Delivery",
     "DeliveryReport",
+    "DependencyCycleError",
     "Difference",
     "DirectoryArchive",
     "DistributedLock",
@@ -180,6 +188,8 @@ __all__ = [
     "IllegalTransitionError",
     "InvalidIdError",
     "InvalidInputError",
+    "JobFinishedError",
+    "JobNotFoundError",
     "KeyLostError",
     "Keyring",
     "KeyringError",
@@ -216,6 +226,7 @@ __all__ = [
     "RetentionManager",
     "RetentionPolicy",
     "RetryPolicy",
+    "RunNotFoundError",
     "ScanNotSerializableError",
     "SchemaError",
     "SchemaNewerError",
@@ -257,6 +268,7 @@ __all__ = [
     "VectorClock",
     "VersionConflictError",
     "VersionNotFoundError",
+    "WorkstreamNotFoundError",
     "__version__",
     "open_async_store",
     "open_store",

@@ -11,20 +11,26 @@
     │   ├── TransactionEndedError
     │   ├── ScanNotSerializableError
     │   ├── ExportFileError
-    │   └── ProjectionVersionError
+    │   ├── ProjectionVersionError
+    │   └── DependencyCycleError
     ├── IllegalTransitionError            the machine's declaration forbids it
     ├── NotFoundError
     │   ├── StateNotFoundError
     │   ├── VersionNotFoundError
     │   ├── StateDeletedError
     │   ├── ProjectionNotFoundError
-    │   └── SubjectNotFoundError
+    │   ├── SubjectNotFoundError
+    │   ├── RunNotFoundError
+    │   ├── WorkstreamNotFoundError
+    │   └── JobNotFoundError
     ├── ConflictError                     someone else was faster; nothing was written
     │   ├── VersionConflictError
     │   ├── TransactionConflictError
     │   ├── DeadlockDetectedError
     │   ├── IdempotencyMismatchError
-    │   └── HistoryConflictError
+    │   ├── HistoryConflictError
+    │   ├── AlreadyExistsError
+    │   └── JobFinishedError
     ├── LockError                         a lock that is not had, or not had any more
     │   ├── LockTimeoutError
     │   ├── LockAlreadyHeldError
@@ -62,12 +68,14 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "AlreadyExistsError",
     "CommitUnknownError",
     "ConfigurationError",
     "ConflictError",
     "CorruptionError",
     "DeadlockDetectedError",
     "DecryptionError",
+    "DependencyCycleError",
     "DocumentTooLargeError",
     "EncodingError",
     "EventStateError",
@@ -78,6 +86,8 @@ __all__ = [
     "IllegalTransitionError",
     "InvalidIdError",
     "InvalidInputError",
+    "JobFinishedError",
+    "JobNotFoundError",
     "KeyLostError",
     "KeyringError",
     "LeaseLostError",
@@ -92,6 +102,7 @@ __all__ = [
     "OutcomeError",
     "ProjectionNotFoundError",
     "ProjectionVersionError",
+    "RunNotFoundError",
     "ScanNotSerializableError",
     "SchemaError",
     "SchemaNewerError",
@@ -113,6 +124,7 @@ __all__ = [
     "UpcastError",
     "VersionConflictError",
     "VersionNotFoundError",
+    "WorkstreamNotFoundError",
 ]
 
 
@@ -254,6 +266,14 @@ class ProjectionVersionError(InvalidInputError):
         super().__init__(f"projection {name!r} is built by version {current}, this code is version {running}: {what}")
 
 
+class DependencyCycleError(InvalidInputError):
+    """Jobs depend on each other in a circle, so that none of them could ever begin. Nothing was queued."""
+
+    def __init__(self, *, cycle: tuple[str, ...]) -> None:
+        self.cycle = cycle
+        super().__init__(f"these jobs depend on each other in a circle: {' -> '.join((*cycle, cycle[0]))}")
+
+
 class IllegalTransitionError(EventStateError):
     """The machine's declared transitions forbid this action in this state. Nothing was written."""
 
@@ -328,6 +348,33 @@ class ProjectionNotFoundError(NotFoundError):
         self.governor = governor
         self.name = name
         super().__init__(f"governor {governor!r} has no projection {name!r}: it is made when it is first run")
+
+
+class RunNotFoundError(NotFoundError):
+    """There is no such run. Create it first with ``create_run``."""
+
+    def __init__(self, *, governor: str, run_id: str) -> None:
+        self.governor = governor
+        self.run_id = run_id
+        super().__init__(f"governor {governor!r} has no run {run_id!r}: create it with create_run")
+
+
+class WorkstreamNotFoundError(NotFoundError):
+    """There is no such workstream. Create it first with ``create_workstream``."""
+
+    def __init__(self, *, governor: str, workstream_id: str) -> None:
+        self.governor = governor
+        self.workstream_id = workstream_id
+        super().__init__(f"governor {governor!r} has no workstream {workstream_id!r}: create it with create_workstream")
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job: it was never queued, started or reported."""
+
+    def __init__(self, *, governor: str, job_id: str, detail: str = "") -> None:
+        self.governor = governor
+        self.job_id = job_id
+        super().__init__(f"governor {governor!r} has no job {job_id!r}{': ' + detail if detail else ''}")
 
 
 class ConflictError(EventStateError):
@@ -407,6 +454,31 @@ class HistoryConflictError(ConflictError):
             f"{stream!r} in {store} has another history than its source: {problem}; nothing of it was overwritten."
             " Copy into a store that does not have it"
         )
+
+
+class AlreadyExistsError(ConflictError):
+    """There is one of this id already, and it is not the same. Choose another id, or leave it to the library."""
+
+    is_transient = False
+    suggested_backoff = 0.0
+
+    def __init__(self, *, what: str, id: str) -> None:
+        self.what = what
+        self.id = id
+        super().__init__(f"there is a {what} {id!r} already, which is not the same: choose another id")
+
+
+class JobFinishedError(ConflictError):
+    """The job has ended, and what was asked of it comes too late. A new attempt is a new job."""
+
+    is_transient = False
+    suggested_backoff = 0.0
+
+    def __init__(self, *, job_id: str, status: str, action: str) -> None:
+        self.job_id = job_id
+        self.status = status
+        self.action = action
+        super().__init__(f"job {job_id!r} is {status}: {action} comes too late; queue a new job")
 
 
 class LockError(EventStateError):

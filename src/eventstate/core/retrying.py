@@ -36,6 +36,8 @@ FATES: Final[Mapping[type[errors.EventStateError], Fate]] = {
     errors.DeadlockDetectedError: Fate.CONFLICT,
     errors.IdempotencyMismatchError: Fate.PERMANENT,
     errors.HistoryConflictError: Fate.PERMANENT,
+    errors.AlreadyExistsError: Fate.PERMANENT,
+    errors.JobFinishedError: Fate.PERMANENT,
     errors.LockTimeoutError: Fate.TRANSIENT,
     errors.LockAlreadyHeldError: Fate.PERMANENT,
     errors.LeaseLostError: Fate.PERMANENT,

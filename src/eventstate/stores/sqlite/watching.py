@@ -16,7 +16,7 @@ from eventstate.stores.watching import Watch, Watches, changed_keys
 log = logging.getLogger("eventstate.sqlite")
 
 BUSY_SECONDS = 0.001
-IDLE_SECONDS = 0.015
+IDLE_SECONDS = 0.017
 """Between two looks: right after a change, and when nothing happens."""
 
 
