@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from eventstate.machines.shapes import Shape
 
 @dataclass(frozen=True, slots=True)
 class Order:
+    event_type: ClassVar[str] = "ordered"
     number: int
     customer: str
     total: float
@@ -190,6 +191,12 @@ class Nested:
 
 
 @dataclass
+class Given:
+    number: int
+    scale: InitVar[int] = 1
+
+
+@dataclass
 class When:
     at: datetime
 
@@ -200,7 +207,7 @@ class Inherits(Order):
 
 @pytest.mark.parametrize(
     "type_",
-    [Checked, Derived, Bounded, Defaulted, Renamed, Handmade, Scaled, Listed, Nested, When, Inherits, int, dict],
+    [Checked, Derived, Bounded, Defaulted, Renamed, Handmade, Scaled, Listed, Nested, Given, When, Inherits, int, dict],
 )
 def test_what_pydantic_might_treat_otherwise_is_left_to_it(type_: type[Any]) -> None:
     assert record_of(type_) is None

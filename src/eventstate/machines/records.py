@@ -83,10 +83,12 @@ def _is_ordinary(type_: type[Any]) -> bool:
     if parameters is None or not parameters.init or any(hasattr(type_, name) for name in _PYDANTIC):
         return False
     # `@dataclass` leaves a constructor alone that the class has written itself; its own come from no file.
-    is_generated = getattr(getattr(type_.__init__, "__code__", None), "co_filename", None) == "<string>"
+    code = getattr(type_.__init__, "__code__", None)
+    if code is None or code.co_filename != "<string>":
+        return False
     # Beyond its fields a constructor takes variables for initialisation only.
-    takes_fields_only = len(type_.__dataclass_fields__) == len(dataclasses.fields(type_))
-    return is_generated and takes_fields_only and type_.__new__ is object.__new__
+    takes_fields_only = code.co_argcount + code.co_kwonlyargcount - 1 == len(dataclasses.fields(type_))
+    return takes_fields_only and type_.__new__ is object.__new__
 
 
 _Checks = tuple[frozenset[type] | None, Callable[[Any], bool] | None]
