@@ -99,3 +99,37 @@ def test_without_keyring_or_machine(cli: Cli, keys: str) -> None:
     for command in (("history", "member-1"), ("show", "member-1"), ("list",), ("verify",)):
         assert CANARY not in cli(*command, "--json").out
     cli("erase", "nobody", "--reason", "x", "--yes", "--keyring", keys, code=3)
+
+
+def test_rows_that_are_to_be_encrypted_are_refused(cli: Cli, keys: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"id,what,name\nplain-1,made,x\nmember-9,Joined,{CANARY}\n")
+    load = ("import", str(file), "--state-id", "id", "--action", "what")
+    assert "line 3" in cli(*load, *DECLARED, code=2).err
+    assert not any(line["state_id"] in ("plain-1", "member-9") for line in cli("list", "--json").lines)
+    cli("import", str(file), "--state-id", "id", "--action", "what", "--url", f"{cli.url}2", *DECLARED, code=2)
+    assert not (tmp_path / "store.db2").exists(), "a file that is refused leaves no store behind"
+
+
+def test_rows_into_an_encrypted_stream_are_refused(cli: Cli, tmp_path: Path) -> None:
+    notes = Machine("note", {}, state_subject="who")
+    with open_store(cli.url) as store, open_store("memory://") as apart:
+        StateMachinePersister(store, machines=[notes], keyring=Keyring(apart)).save_state(
+            "note-1", {"who": "ada"}, expected=0
+        )
+    file = tmp_path / "rows.csv"
+    file.write_text(f"id,what,name\nnote-1,changed,{CANARY}\n")
+    assert "encrypted" in cli("import", str(file), "--state-id", "id", "--action", "what", code=2).err
+    assert cli("show", "note-1", "--json").json["version"] == 1
+
+
+def test_an_export_is_decrypted_only_where_that_is_asked_for(cli: Cli, keys: str, tmp_path: Path) -> None:
+    sealed, clear = tmp_path / "sealed.jsonl", tmp_path / "clear.jsonl"
+    cli("export", str(sealed), "--keyring", keys)
+    assert CANARY not in sealed.read_text()
+    assert "keyring" in cli("export", str(clear), "--decrypt", code=2).err
+    assert cli("export", str(clear), "--decrypt", "--keyring", keys, "--json").json["streams"] == 2
+    assert CANARY in clear.read_text()
+    cli("import-stream", str(sealed), "--url", f"{cli.url}2")
+    assert "decrypted" in cli("import-stream", str(clear), "--url", f"{cli.url}3", code=2).err
+    assert not (tmp_path / "store.db3").exists()

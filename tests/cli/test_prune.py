@@ -116,6 +116,15 @@ def test_holds_are_made_listed_and_released(log: Cli) -> None:
     assert log("pins", "--json").lines == []
 
 
+def test_it_says_why_nothing_goes(log: Cli) -> None:
+    assert "the rules keep every event" in log("prune", "--keep-last", "9", "--no-archive", *MACHINES).out
+    assert "no states of governor 'nobody'" in log("prune", *RULE, "--dry-run", "--governor", "nobody").out
+    for id in ("order-1", "order-2", "order-3", "note"):
+        log("hold", id, id)
+    assert "is held" in log("prune", *RULE, "--no-archive", *MACHINES).out
+    assert "nothing can go" not in log("prune", "--keep-last", "1", "--machine", "order", *MACHINES, "--dry-run").err
+
+
 def test_old_keys_are_forgotten(log: Cli) -> None:
     old = timed_key("pay", datetime.now(UTC) - timedelta(days=40))
     with open_store(log.url) as store:

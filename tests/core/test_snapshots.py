@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstate.core.snapshots import SnapshotPolicy
+from eventstate.core.snapshots import MAX_DROPPED, SnapshotPolicy
 from eventstate.errors import ConfigurationError
 
 versions = st.integers(0, 1000)
@@ -40,6 +40,20 @@ def test_what_a_pruned_stream_begins_at_is_never_dropped(keep: int, taken: list[
     assert base in kept
     assert sorted({*kept, *dropped}) == sorted(set(taken))
     assert set(sorted(set(taken))[-keep:]) <= set(kept)
+
+
+@given(st.integers(1, 6), st.sets(versions, max_size=100))
+def test_a_few_are_dropped_at_once_and_the_others_later(keep: int, taken: set[int]) -> None:
+    """One commit holds only so many deletes, and other snapshots may have been kept before."""
+    policy, left = SnapshotPolicy(keep=keep), tuple(sorted(taken))
+    while True:
+        kept, dropped = policy.split(left)
+        assert len(dropped) <= MAX_DROPPED
+        assert (*dropped, *kept) == left, "the oldest go first"
+        if not dropped:
+            break
+        left = kept
+    assert left == tuple(sorted(taken))[-keep:]
 
 
 @pytest.mark.parametrize("options", [{"every": -1}, {"keep": 0}, {"keep": -5}])

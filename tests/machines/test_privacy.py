@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -13,6 +13,7 @@ from eventstate import (
     ANY,
     At,
     ConfigurationError,
+    CorruptionError,
     DecryptionError,
     DirectoryArchive,
     Erased,
@@ -32,13 +33,15 @@ from eventstate import (
     open_store,
 )
 from eventstate.core.chain import genesis
-from eventstate.core.documents import ENTRY, Batch, Delete, Key, Put, Require
+from eventstate.core.documents import ENTRY, KEYRING, SUBJECT, Batch, Delete, Key, Put, Require
 from eventstate.core.format import NewEvent, decode_entry, encode_entry, unborn
 from eventstate.core.privacy import ENCRYPTED
+from eventstate.log import keyring
 from eventstate.machines import protecting
 from eventstate.machines.protecting import ProtectedFold
 from eventstate.runtime.blocking import drive
 from eventstate.testing.conformance.privacy import CANARY, GUESTS, CheckedIn, Guest, Stayed, lodge, stored_bytes
+from eventstate.testing.faults import FaultyStore, on_call
 
 GOVERNOR = "shop"
 
@@ -90,6 +93,31 @@ def test_a_fork_is_about_those_that_its_parent_is_about(inn: Inn) -> None:
     assert first.action == "$forked"
     assert cold.validate_consistency().is_consistent
     assert travel.lineage(GUESTS, "2")[0].state_id == "guest-1"
+
+
+def test_who_is_erased_while_a_fork_is_made_is_not_in_it(inn: Inn) -> None:
+    """Whatever the fork has read before: the state, or whom it is about."""
+    erased: set[str] = set()
+    for reads in range(1, 20):
+        name = f"ada{reads}"
+        inn.lodge(f"{reads}", name, nights=2)
+        before = inn.persister().load(GUESTS, f"{reads}")
+        assert before.data.mail == f";{name}:{CANARY}"
+        faulty = FaultyStore(inn.store)
+
+        async def erase(name: str = name) -> None:
+            erased.add(name)
+            await inn.keyring.core.erase(name, "asked for it")
+
+        faulty.before_get = on_call(reads, erase)
+        travel = TimeTravel(cast("Store", faulty), governor=GOVERNOR, machines=[GUESTS], keyring=inn.keyring)
+        travel.fork(GUESTS, f"{reads}", to=f"{reads}0")
+        if name not in erased:
+            break
+        assert CANARY.encode() not in drive(stored_bytes(inn.store)), f"after {reads} reads"
+        assert inn.persister().load(GUESTS, f"{reads}0").data.mail in ("", ";")
+    else:
+        raise AssertionError("the last one makes more reads than were tried")
 
 
 def test_states_are_compared_as_what_they_are(inn: Inn) -> None:
@@ -264,3 +292,62 @@ def test_too_many_subjects_of_one_stream_are_refused(inn: Inn, monkeypatch: pyte
 def test_a_fold_that_has_met_nothing_dumps_nothing(inn: Inn) -> None:
     with pytest.raises(AssertionError):
         ProtectedFold(GUESTS, inn.keyring.core, "guest-1").dump(Guest())
+
+
+def keys_of(store: Store, id: str) -> list[list[str]]:
+    """The key ids that each event of a stream is encrypted under."""
+    found: list[list[str]] = []
+    for document in drive(store.scan(ENTRY, GOVERNOR, id=id)).documents:
+        events = orjson.loads(document.body)["e"]
+        found += [event["data"][ENCRYPTED]["keys"] for event in events if ENCRYPTED in event["data"]]
+    return found
+
+
+def test_a_new_key_is_taken_up_by_other_processes(inn: Inn) -> None:
+    persister = inn.persister()
+    persister.append(GUESTS, "1", CheckedIn("ada", "a"), expected=0)
+    new = Keyring(inn.keys, governor=GOVERNOR, fresh_seconds=0).rotate("ada")
+    persister.append(GUESTS, "1", CheckedIn("ada", "b"), expected=1)
+    first, second = keys_of(inn.store, "guest-1")
+    assert first != [new]
+    assert second == [new]
+
+
+def test_one_append_can_be_about_many_new_subjects(inn: Inn) -> None:
+    events = [CheckedIn(f"guest {number}", "") for number in range(150)]
+    assert inn.persister().append(GUESTS, "1", *events, expected=0).version == 150
+    assert len({id for keys in keys_of(inn.store, "guest-1") for id in keys}) == 150
+
+
+def test_keys_that_are_needed_now_make_no_room_for_others(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring, "MAX_KEYS_AT_HAND", 10)
+    for number in range(12):
+        inn.lodge(str(number), f"guest {number}", nights=0)
+    ids = [inn.keyring.info(f"guest {number}").key_ids[0] for number in range(12)]
+    core = Keyring(inn.keys, governor=GOVERNOR, fresh_seconds=60).core
+    for id in ids[:11]:
+        drive(core.prepare([id]))
+    drive(core.prepare([ids[0], ids[11]]))
+    assert [core.has_fresh(id) for id in (ids[0], ids[1], ids[11])] == [True, False, True]
+
+
+def test_keyrings_keep_one_subject_under_ids_that_tell_nothing(inn: Inn) -> None:
+    inn.lodge("1", "ada", nights=0)
+    with open_store("memory://") as keys:
+        Keyring(keys, governor=GOVERNOR).encrypt("ada", 1, place="x")
+        ids = [drive(store.scan(SUBJECT, GOVERNOR)).documents[0].key.id for store in (inn.keys, keys)]
+    assert ids[0] != ids[1]
+
+
+def test_a_keyring_that_has_lost_its_secret_makes_no_other_one(inn: Inn) -> None:
+    inn.lodge("1", "ada", nights=0)
+    drive(inn.keys.commit(Batch("t", [Delete(Key(KEYRING, GOVERNOR, "erasures"), Require.ANY)])))
+    keyring = Keyring(inn.keys, governor=GOVERNOR)
+    for call in (
+        lambda: keyring.info("ada"),
+        lambda: keyring.erase("ada", "asked for it"),
+        lambda: keyring.rotate("ada"),
+    ):
+        with pytest.raises(CorruptionError, match="missing"):
+            call()
+    assert len(drive(inn.keys.scan(SUBJECT, GOVERNOR)).documents) == 1

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from eventstate import (
+    ANY,
     AsyncProjectionManager,
     AsyncTimeTravel,
     ConfigurationError,
     CorruptionError,
+    DirectoryArchive,
+    DocumentTooLargeError,
+    Event,
+    InvalidInputError,
     Keyring,
     Machine,
     Projection,
@@ -22,11 +27,13 @@ from eventstate import (
     RetentionPolicy,
     StateMachinePersister,
     Store,
+    StoreUnavailableError,
     TimeTravel,
+    TransactionConflictError,
     open_async_store,
     open_store,
 )
-from eventstate.core.documents import CURSOR, Batch, Delete, Key, Require
+from eventstate.core.documents import CURSOR, HEAD, Batch, Delete, Key, Page, Require
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.log.projections import Registers
 from eventstate.machines import projecting
@@ -34,6 +41,7 @@ from eventstate.machines.core import PersisterCore
 from eventstate.machines.deliveries import Delivery
 from eventstate.machines.projecting import Projecting, ViewBuffer
 from eventstate.runtime.blocking import drive
+from eventstate.testing.faults import FaultyStore
 from tests.machines.world import Placed, make_orders
 
 ORDERS = make_orders()
@@ -112,6 +120,166 @@ def test_many_documents_of_one_event() -> None:
         manager = ProjectionManager(store)
         assert manager.catch_up(Projection("spread", spread)) == len(counts)
         assert len(list(manager.list("spread"))) == sum(counts)
+
+
+def plain(store: Store, events: int) -> StateMachinePersister:
+    persister = StateMachinePersister(store)
+    for version in range(events):
+        persister.append("a-1", Event("x", state=version), expected=version)
+    return persister
+
+
+def test_large_documents_of_several_events() -> None:
+    """Each event writes what one commit can hold; several together would not fit."""
+    sizes = [1_400_000, 2_900_000, 700_000, 2_100_000, 10]
+
+    def spread(event: Delivery, view: Any) -> None:
+        for first in range(0, sizes[event.version - 1], 700_000):
+            view.put(f"{event.version}.{first}", "x" * min(700_000, sizes[event.version - 1] - first))
+
+    with open_store("memory://") as store:
+        plain(store, len(sizes))
+        manager = ProjectionManager(store)
+        assert manager.catch_up(Projection("large", spread)) == len(sizes)
+        assert sum(len(text) for _, text in manager.list("large")) == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "error"),
+    [(1, 1_000_000, DocumentTooLargeError), (5, 700_000, DocumentTooLargeError), (451, 1, InvalidInputError)],
+)
+def test_too_much_for_one_commit_stops_at_its_event(count: int, size: int, error: type[Exception]) -> None:
+    def spread(event: Delivery, view: Any) -> None:
+        for number in range(count if event.version == 3 else 1):
+            view.put(f"{event.version}.{number}", "x" * (size if event.version == 3 else 1))
+
+    with open_store("memory://") as store:
+        plain(store, 4)
+        manager = ProjectionManager(store)
+        with pytest.raises(error) as raised:
+            manager.catch_up(Projection("large", spread))
+        assert "default/a-1:3" in raised.value.__notes__[0]
+        assert manager.status("large").events == 2, "everything before it is committed"
+        assert [id for id, _ in manager.list("large")] == ["1.0", "2.0"]
+
+
+def of_version(event: Delivery, view: Any) -> None:
+    if view.get(str(event.version)) is not None:
+        raise LookupError(f"version {event.version} was handled before")
+    view.put(str(event.version), 1)
+
+
+def projecting_of(store: Store, projection: Projection) -> Projecting:
+    async def call(event: Delivery, view: ViewBuffer) -> None:
+        if await view.get(str(event.version)) is not None:
+            raise LookupError(f"version {event.version} was handled before")
+        await view.put(str(event.version), 1)
+
+    return Projecting(PersisterCore(store, "default", [], SnapshotPolicy()), projection, call)
+
+
+def test_a_standby_that_is_behind_does_not_die_of_what_the_other_did() -> None:
+    with open_store("memory://") as store:
+        persister = plain(store, 1)
+        manager, projection = ProjectionManager(store), Projection("p", of_version)
+        manager.catch_up(projection)
+        standby = drive(projecting_of(store, projection).opened())
+        persister.append("a-1", Event("x", state=1), expected=1)
+        assert manager.catch_up(projection) == 2
+        with pytest.raises(TransactionConflictError):  # which has it begin anew from what is saved
+            drive(standby.step())
+        standby.close()
+
+
+def test_an_error_of_its_own_passes() -> None:
+    with open_store("memory://") as store:
+        plain(store, 2)
+        manager = ProjectionManager(store)
+
+        def fail(event: Delivery, view: Any) -> None:
+            of_version(event, view)
+            if event.version == 2:
+                raise LookupError("as always")
+
+        with pytest.raises(LookupError, match="as always"):
+            manager.catch_up(Projection("p", fail))
+        assert manager.catch_up(Projection("p", of_version)) == 2
+
+
+def test_a_second_look_that_was_missed_is_made_up_for(tmp_path: Path) -> None:
+    """A prune may be faster than the pin; whoever dies before looking again leaves that to the next one."""
+
+    class Dying(FaultyStore):
+        looks = 0
+
+        async def scan(self, kind: str, owner: str, **options: Any) -> Page:
+            self.looks += kind == HEAD
+            if kind == HEAD and self.looks == 2:
+                raise StoreUnavailableError(store=self.url, detail="for a moment")
+            return await super().scan(kind, owner, **options)
+
+    with open_store("memory://") as store:
+        plain(store, 10)
+        dying = Dying(store)
+
+        async def prune(batch: Batch) -> None:
+            if dying.looks == 1 and any("projection.p.1" in operation.key.id for operation in batch.operations):
+                RetentionManager(store, archive=DirectoryArchive(tmp_path)).prune(RetentionPolicy(keep_last=1))
+
+        dying.before_commit = prune
+        with pytest.raises(StoreUnavailableError):
+            ProjectionManager(cast("Store", dying)).catch_up(Projection("p", of_version))
+        assert first_of(store) == 10
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="'a-1', which are pruned"):
+                ProjectionManager(store).catch_up(Projection("p", of_version))
+
+
+def first_of(store: Store) -> int:
+    return next(StateMachinePersister(store).history("a-1")).version
+
+
+def test_what_a_killed_switch_left_is_cleaned_up_by_the_next_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def killed(_: Projecting) -> None:
+        raise KeyboardInterrupt
+
+    with open_store("memory://") as store:
+        persister = plain(store, 5)
+        manager, rebuilt = ProjectionManager(store), Projection("p", of_version, version=2)
+        manager.catch_up(Projection("p", of_version))
+        with monkeypatch.context() as patched:
+            patched.setattr(Projecting, "clean_up", killed)
+            with pytest.raises(KeyboardInterrupt):
+                manager.rebuild(rebuilt)
+        assert manager.status("p").generation == 2
+        for version in range(5, 10):
+            persister.append("a-1", Event("x", state=version), expected=version)
+        assert manager.catch_up(rebuilt) == 10
+        RetentionManager(store, archive=DirectoryArchive(tmp_path)).prune(RetentionPolicy(keep_last=1))
+        assert first_of(store) == 10, "the old generation holds nothing back"
+
+
+@pytest.mark.parametrize("ends", ["catch_up", "rebuild"])
+def test_it_ends_though_others_write_as_fast(ends: str) -> None:
+    with open_store("memory://") as store:
+        persister = plain(store, 3)
+        manager, calls = ProjectionManager(store), 0
+
+        def write(event: Delivery, view: Any) -> None:
+            nonlocal calls
+            calls += 1
+            assert calls < 200
+            count(event, view)
+            persister.append("a-1", *[Event("x", state=0)] * 2, expected=ANY)
+
+        projection = Projection("p", write)
+        handled = manager.catch_up(projection) if ends == "catch_up" else manager.rebuild(projection)
+        assert 3 <= handled < 200
+        assert manager.get("p", "all") == handled
+        RetentionManager(store, machines=[ORDERS]).prune(RetentionPolicy(keep_last=1))
+        assert first_of(store) > 1, "it has caught up, so its place says what it needs"
 
 
 def test_a_place_that_is_gone_is_no_new_beginning() -> None:

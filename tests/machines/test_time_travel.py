@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from eventstate import (
     At,
+    CorruptionError,
     DirectoryArchive,
     Machine,
     RetentionManager,
@@ -14,6 +17,8 @@ from eventstate import (
     TimeTravel,
     open_store,
 )
+from eventstate.core.documents import ENTRY, PIN, Batch, Key, Put, Require
+from eventstate.runtime.blocking import drive
 from tests.machines.world import Order, Placed, make_orders
 
 ORDERS = make_orders()
@@ -56,6 +61,34 @@ def test_a_fork_holds_its_parent_until_it_is_released(tmp_path: Path) -> None:
         report = travel.replay_check()
         assert report.is_same
         assert report.compared > 0
+
+
+@pytest.mark.parametrize("damaged", ["order-2", "order-3"])
+@pytest.mark.parametrize("body", [b"\x00\xff", b'"text"', b"{}", b'{"h":"' + b"A" * 43 + b'","n":1,"e":[{}]}'])
+def test_a_damaged_fork_is_named(damaged: str, body: bytes) -> None:
+    with open_store("memory://") as store:
+        persister = StateMachinePersister(store, machines=[ORDERS])
+        persister.append(ORDERS, "1", Placed("one"), expected=0)
+        travel = TimeTravel(store, machines=[ORDERS])
+        travel.fork(ORDERS, "1", to="2")
+        travel.fork(ORDERS, "2", to="3")
+        assert [origin.state_id for origin in travel.lineage(ORDERS, "3")] == ["order-2", "order-1"]
+        drive(store.commit(Batch("t", [Put(Key(ENTRY, "default", damaged, 1), body, Require.EXISTS)])))
+        for call in (travel.lineage, travel.history):
+            with pytest.raises(CorruptionError, match=f"default/{damaged}:1"):
+                list(call(ORDERS, "3"))
+
+
+@pytest.mark.parametrize("body", [b"\x00\xff", b'"text"', b'{"at":1}'])
+def test_a_damaged_pin_of_a_fork_is_named(body: bytes) -> None:
+    with open_store("memory://") as store:
+        StateMachinePersister(store, machines=[ORDERS]).append(ORDERS, "1", Placed("one"), expected=0)
+        travel = TimeTravel(store, machines=[ORDERS])
+        travel.fork(ORDERS, "1", to="2")
+        assert [fork.state_id for fork in travel.forks()] == ["order-2"]
+        drive(store.commit(Batch("t", [Put(Key(PIN, "default", "fork:order-2"), body, Require.EXISTS)])))
+        with pytest.raises(CorruptionError, match="default/fork:order-2"):
+            list(travel.forks())
 
 
 def test_a_pruned_stream_is_replayed_from_where_it_begins() -> None:

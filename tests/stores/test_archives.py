@@ -149,6 +149,19 @@ def test_a_write_that_fails_leaves_nothing(
     archive.put("shop/b", b"y")
 
 
+def test_folders_are_synced_once_also_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "archive"
+    (root / "shop").mkdir(parents=True)  # by somebody who died before syncing
+    synced: list[Path] = []
+    monkeypatch.setattr(directory, "fsync_folder", synced.append)
+    archive = DirectoryArchive(root)
+    archive.put("shop/one", b"1")
+    assert synced == [tmp_path, root, root / "shop"]
+    archive.put("shop/two", b"2")
+    archive.put("inn/one", b"3")
+    assert synced[3:] == [root / "shop", root, root / "inn"]
+
+
 def test_a_file_that_is_being_written_is_no_blob(tmp_path: Path) -> None:
     archive = DirectoryArchive(tmp_path / "archive")
     archive.put("shop/a", b"x")

@@ -77,15 +77,20 @@ class Party:
         self._writer_names = [f"writer-{number}" for number in range(writers)]
         self._sizes: dict[str, int] = {}
         self.kills = 0
+        self._reader_kills = 0
 
-    def run(self, *, entries: int, timeout: float) -> Outcome:
-        """Go on until so many commits are there, then have everybody come to an end."""
+    def run(self, *, entries: int, timeout: float, sessions: int = 0) -> Outcome:
+        """Go on until so many commits are there, and readers were killed so often; then have everybody come to an end.
+
+        Args:
+            sessions: of readers that are killed; on a busy machine they come more slowly than commits.
+        """
         began = time.monotonic()
         for name in [*self._readers, *self._writer_names]:
             self._start(name)
         due = {True: began + self._kill_writers, False: began + self._kill_readers}
         try:
-            while self._committed() < entries:
+            while self._committed() < entries or self._reader_kills < sessions:
                 assert time.monotonic() - began < timeout, "the party takes too long"
                 time.sleep(LOOK_SECONDS)
                 self._revive(list(self._running))
@@ -136,6 +141,7 @@ class Party:
         if process.poll() is None and (name in self._writer_names or self._size(name) > self._sizes[name] + TOLD_BYTES):
             process.kill()
             self.kills += 1
+            self._reader_kills += name in self._readers
 
     def _size(self, name: str) -> int:
         log = self._log(name)

@@ -35,7 +35,7 @@ def test_a_small_party(tmp_path: Path) -> None:
         kill_writers=3,
         kill_readers=0.3,
     )
-    check(party.run(entries=800, timeout=120), deliveries=2000, sessions=2)
+    check(party.run(entries=800, timeout=120, sessions=2), deliveries=2000, sessions=2)
 
 
 @pytest.mark.serial
@@ -46,7 +46,7 @@ def test_eight_writers_and_four_subscribers(tmp_path: Path) -> None:
     party = Party(
         sqlite_url(tmp_path), tmp_path, writers=8, readers=READERS, killed_readers=["phoenix"], kill_readers=0.5
     )
-    check(party.run(entries=32_000, timeout=3000), deliveries=200_000, sessions=20)
+    check(party.run(entries=32_000, timeout=3000, sessions=20), deliveries=200_000, sessions=20)
 
 
 @pytest.mark.serial
@@ -66,4 +66,4 @@ def test_eight_writers_and_four_subscribers_on_firestore(tmp_path: Path, emulato
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRESTORE_EMULATOR_HOST", emulator_host)
-        check(party.run(entries=1200, timeout=1800), deliveries=5000, sessions=5)
+        check(party.run(entries=1200, timeout=1800, sessions=5), deliveries=5000, sessions=5)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from eventstate import (
@@ -24,6 +25,7 @@ from eventstate import (
     Effect,
     EffectDispatcher,
     InvalidInputError,
+    Keyring,
     Transaction,
     TransactionManager,
     open_async_store,
@@ -324,3 +326,23 @@ def test_a_dispatcher_killed_between_handler_and_note_delivers_again(fast_folder
         assert received[0] == received[1], "it came under another key"
         assert EffectDispatcher(store, {}).waiting() == {"waiting": 0, "parked": 0}
     assert os.path.exists(fast_folder / "store.db")
+
+
+@pytest.mark.parametrize("encrypts", [True, False])
+def test_what_a_handler_says_of_an_encrypted_payload_is_not_kept(store: Store, encrypts: bool) -> None:
+    with open_store("memory://") as keys:
+        keyring = Keyring(keys)
+        letter = {"to": "ada@example.org"}
+        payload = {"letter": keyring.encrypt("ada", letter, place="letters") if encrypts else letter}
+        TransactionManager(store).execute_transaction(send, payload)
+
+        def fail(effect: Effect) -> None:
+            told = effect.payload["letter"]
+            raise ValueError((keyring.decrypt(told, place="letters") if encrypts else told)["to"])
+
+        dispatcher = EffectDispatcher(store, {"mail": fail}, attempts=2)
+        for _ in range(2):
+            assert dispatcher.deliver().failed == 1
+            (document,) = drive(store.scan(OUTBOX, "default")).documents
+            problem = orjson.loads(document.body)["problem"]
+            assert problem == ("ValueError" if encrypts else "ValueError: ada@example.org")

@@ -24,6 +24,7 @@ from eventstate import (
     open_store,
 )
 from eventstate.core.documents import Key
+from eventstate.log.transfer import files
 from eventstate.runtime.blocking import drive
 from tests.machines.world import Added, make_counter
 
@@ -298,3 +299,29 @@ def test_progress_is_told(store: Store, export: Path) -> None:
         )
     assert seen[-1] == (3, 3)
     assert [streams for streams, _ in seen] == sorted(streams for streams, _ in seen)
+
+
+def test_two_exports_to_one_name_do_not_meet(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    begun: list[bytes] = []
+
+    def begin_another(_report: Any) -> None:
+        if not begun:
+            begun.append(b"")
+            StreamTransfer(store).export_file(path, state_ids=["gone"])
+            begun.append(path.read_bytes())
+
+    StreamTransfer(store).export_file(path, replace=True, progress=begin_another)
+    assert path.read_bytes() != begun[1]
+    assert imported(path) == {"counter-1": 20, 'odd "id"/ü\\': 6, "gone": 2}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_name_of_an_export_survives_a_power_loss(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, bool]] = []
+    path = tmp_path / "x.jsonl"
+    monkeypatch.setattr(files, "fsync_folder", lambda folder: synced.append((folder, path.exists())))
+    StreamTransfer(store).export_file(path)
+    assert synced == [(tmp_path, True)]

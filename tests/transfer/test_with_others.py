@@ -11,6 +11,7 @@ import pytest
 
 from eventstate import (
     ANY,
+    HistoryConflictError,
     InvalidInputError,
     Keyring,
     Machine,
@@ -22,6 +23,7 @@ from eventstate import (
     Store,
     StreamTransfer,
     TimeTravel,
+    TransactionManager,
     open_store,
 )
 
@@ -129,3 +131,70 @@ def test_forks(stores: list[Store]) -> None:
     StreamTransfer(first).copy_to(second)
     assert StateMachinePersister(second).validate_consistency().is_consistent
     assert TimeTravel(second).lineage("doc-0b") == TimeTravel(first).lineage("doc-0b")
+
+
+def rechained(first: Store, second: Store) -> Any:
+    return StreamTransfer(first).copy_to(second, governor="annex", rechain=True)
+
+
+@pytest.mark.parametrize("pruned_there", [None, 3, 12], ids="there {}".format)
+@pytest.mark.parametrize("more", [0, 6])
+def test_new_chains_go_on_after_a_prune_of_the_source(stores: list[Store], more: int, pruned_there: int | None) -> None:
+    first, second, _ = stores
+    persister = filled(first)
+    rechained(first, second)
+    for number in range(more):
+        persister.save_state("doc-0", {"more": number}, expected=ANY)
+    RetentionManager(first).prune(RetentionPolicy(keep_last=more + 5))
+    if pruned_there:
+        RetentionManager(second, governor="annex").prune(RetentionPolicy(keep_last=pruned_there))
+    report = rechained(first, second)
+    assert (report.events, report.streams_behind) == (more, 0)
+    copied = StateMachinePersister(second, governor="annex")
+    assert copied.validate_consistency().is_consistent
+    assert copied.load("doc-0").data == persister.load("doc-0").data
+    assert copied.load("doc-1").version == 20
+    RetentionManager(first).prune(RetentionPolicy(keep_last=1))
+    assert rechained(first, second).events == 0
+    persister.save_state("doc-0", {"last": 1}, expected=ANY)
+    assert rechained(first, second).events == 1
+    assert copied.validate_consistency().is_consistent
+
+
+@pytest.mark.parametrize("beyond", [0, 1], ids=["as long as what is pruned", "longer"])
+def test_new_chains_are_not_put_upon_another_history(stores: list[Store], beyond: int) -> None:
+    first, second, _ = stores
+    filled(first)
+    other = StateMachinePersister(second, governor="annex")
+    for number in range(15 + beyond):
+        other.save_state("doc-0", {"other": number}, expected=ANY)
+    RetentionManager(first).prune(RetentionPolicy(keep_last=5))
+    with pytest.raises(HistoryConflictError):
+        rechained(first, second)
+    assert other.load("doc-0").version == 15 + beyond
+    assert other.validate_consistency().is_consistent
+
+
+def test_a_copy_goes_on_where_a_source_was_pruned_to_just_what_is_there(stores: list[Store]) -> None:
+    first, second, _ = stores
+    persister = StateMachinePersister(first)
+    for number in range(5):
+        persister.save_state("doc", number, expected=number)
+    StreamTransfer(first).copy_to(second)
+    persister.save_state("doc", 5, expected=5)
+    RetentionManager(first).prune(RetentionPolicy(keep_last=1))
+    assert StreamTransfer(first).copy_to(second).events == 1
+    assert StateMachinePersister(second).load("doc").data == 5
+    assert StateMachinePersister(second).validate_consistency().is_consistent
+
+
+def test_a_document_that_has_changed_says_what_to_do(stores: list[Store]) -> None:
+    first, second, _ = stores
+    manager = TransactionManager(first)
+    manager.execute_transaction(lambda t: t.put_document("notes", "1", "first"))
+    StreamTransfer(first).copy_to(second, documents=True)
+    manager.execute_transaction(lambda t: t.put_document("notes", "1", "second"))
+    with pytest.raises(HistoryConflictError, match="delete it in the target"):
+        StreamTransfer(first).copy_to(second, documents=True)
+    TransactionManager(second).execute_transaction(lambda t: t.delete_document("notes", "1"))
+    assert StreamTransfer(first).copy_to(second, documents=True).documents == 1

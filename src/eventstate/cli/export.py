@@ -20,17 +20,25 @@ def export(
     commands: Commands = False,
     documents: Documents = False,
     replace: Annotated[bool, typer.Option("--replace", help="A file of this name may be replaced.")] = False,
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="With personal data in the clear, to be read; needs --keyring.")
+    ] = False,
 ) -> None:
     """Write streams to a file of JSON lines, with their history as it is stored, to the byte.
 
     Each stream is checked against its chain. The file appears once it is complete. import-stream brings it
-    into another store.
+    into another store, unless it was decrypted.
     """
-    from eventstate.cli.session import opened
+    from contextlib import nullcontext
+
+    from eventstate.cli.session import needed_keyring, opened
     from eventstate.cli.transfers import prefix_of, print_report, transferred
+    from eventstate.cli.urls import refuse_store_files
     from eventstate.log.transfer.stream_transfer import StreamTransfer
 
-    with opened(options, "read") as store:
+    refuse_store_files(options, file)
+    keyring = needed_keyring(options, "read") if decrypt else nullcontext()
+    with opened(options, "read") as store, keyring as keys:
         transfer = StreamTransfer(store, governor=options.resolved_governor)
         report, seconds = transferred(
             "exporting streams",
@@ -41,6 +49,7 @@ def export(
                 commands=commands,
                 documents=documents,
                 replace=replace,
+                decrypt=keys,
                 progress=progress,
             ),
         )

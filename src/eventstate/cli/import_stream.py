@@ -28,11 +28,12 @@ def import_stream(
     """
     from eventstate.cli.session import opened
     from eventstate.cli.transfers import print_report, transferred
-    from eventstate.cli.urls import is_new_file, refuse_memory
+    from eventstate.cli.urls import is_new_file, refuse_memory, refuse_store_files
     from eventstate.log.transfer.files import check_file
     from eventstate.log.transfer.stream_transfer import StreamTransfer
 
     refuse_memory(options.resolved_url, "import-stream")
+    refuse_store_files(options, file)
     if is_new_file(options.resolved_url):  # a bad file must not leave an empty store behind
         check_file(file)
     with opened(options, "create") as store:

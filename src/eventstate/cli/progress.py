@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from eventstate.errors import InvalidInputError
+from eventstate.stores.own_files import refuse_own
 
 if TYPE_CHECKING:
     from eventstate.log.verify import ConsistencyReport
@@ -37,6 +38,7 @@ class ProgressFile:
         """
         from eventstate.log.verify import ConsistencyReport, Finding
 
+        refuse_own(self._path)
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:

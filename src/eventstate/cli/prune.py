@@ -52,8 +52,10 @@ def prune(
 
     Exit code 1 if states had to be left as they are.
     """
+    from eventstate.cli.urls import refuse_store_files
     from eventstate.errors import ConfigurationError
 
+    refuse_store_files(options, policy)
     default, machines = _policies(max_age, keep_last, keep_snapshots, machine, policy)
     if not dry_run and (archive is None) == (not no_archive):
         raise ConfigurationError("say where the events go: --archive FOLDER, or --no-archive to delete them for good")
@@ -155,6 +157,8 @@ def _print(
     print_table(columns, [*rows, _row("all", total)] if len(rows) > 1 else rows, right=columns[1:])
     for pin, count in sorted(report.held_by.items()):
         print_text(f"{count:,} states are held by {pin}")
+    if not total.pruned_events:
+        print_text(_nothing(options, total))
     if not dry_run:
         print_text(f"{report.packs:,} packs archived, {report.deleted_entries:,} entries deleted in {seconds:.1f} s")
     if sizes is not None:
@@ -163,6 +167,15 @@ def _print(
         print_table(("left as it is", "problem"), [(found.state_id, found.problem) for found in report.problems])
     if report.problem_count > len(report.problems):
         note(f"and {report.problem_count - len(report.problems):,} more")
+
+
+def _nothing(options: Globals, total: PruneCount) -> str:
+    """Why nothing goes."""
+    if not total.streams:
+        return f"there are no states of governor {options.resolved_governor!r}"
+    if total.held_streams:
+        return "nothing can go now: what the rules let go is held ('eventstate pins'), or had to be left as it is"
+    return "nothing can go now: the rules keep every event, and the last entry of each state stays in any case"
 
 
 def _row(name: str, count: PruneCount) -> tuple[str, ...]:

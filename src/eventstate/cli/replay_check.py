@@ -41,10 +41,12 @@ def replay_check(
     from eventstate.cli.output import counter
     from eventstate.cli.resuming import read_place, remove_place, write_place
     from eventstate.cli.travelling import time_travel
+    from eventstate.cli.urls import refuse_store_files
     from eventstate.log.replaying import ReplayReport
 
     started = time.monotonic()
     asked = [options.resolved_url, options.resolved_governor, prefix, transitions, *options.machines]
+    refuse_store_files(options, resume)
     report = (read_place(resume, asked) if resume is not None else None) or ReplayReport(keep=limit)
     with time_travel(options, "read") as travel, counter() as shown:
         task = shown.add_task("replaying streams", total=None)

@@ -12,6 +12,7 @@ import orjson
 from eventstate.core.differences import Difference
 from eventstate.errors import ConfigurationError
 from eventstate.log.replaying import Divergence, ReplayReport
+from eventstate.stores.own_files import refuse_own
 
 
 def read_place(file: Path, asked: Sequence[Any]) -> ReplayReport | None:
@@ -19,7 +20,9 @@ def read_place(file: Path, asked: Sequence[Any]) -> ReplayReport | None:
 
     Raises:
         ConfigurationError: the file is of another check, or none at all.
+        InvalidInputError: it is a store's own.
     """
+    refuse_own(file)
     try:
         text = file.read_bytes()
     except FileNotFoundError:

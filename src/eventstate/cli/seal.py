@@ -36,8 +36,10 @@ def seal(
     """
     from eventstate.cli.output import count, counter, print_json, print_text
     from eventstate.cli.session import opened
+    from eventstate.cli.urls import refuse_store_files
     from eventstate.log.sealing.manager import SealManager
 
+    refuse_store_files(options, file)
     started = time.monotonic()
     with opened(options, "write") as store, counter() as shown:
         task = shown.add_task("sealing streams", total=None)

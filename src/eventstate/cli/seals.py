@@ -21,10 +21,12 @@ def seals(
     from eventstate.cli.output import print_json, print_table, print_text
     from eventstate.cli.seal import record_of
     from eventstate.cli.session import opened
+    from eventstate.cli.urls import refuse_store_files
     from eventstate.log.sealing.manager import SealManager
 
     if file is None and (number is not None or full):
         raise InvalidInputError("--number and --full are for --file, which writes one seal to a file")
+    refuse_store_files(options, file)
     with opened(options, "read") as store:
         manager = SealManager(store, governor=options.resolved_governor)
         if file is not None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from eventstate.errors import ConfigurationError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from eventstate.cli.options import Globals
 
 _SQLITE = "sqlite://"
 
@@ -36,6 +41,21 @@ def is_new_file(url: str) -> bool:
     """Whether opening this URL would make a file."""
     path = sqlite_file(url)
     return path is not None and not path.exists()
+
+
+def refuse_store_files(options: Globals, *paths: Path | None, urls: Sequence[str] = ()) -> None:
+    """See that no path leads to the file of a store or keyring that is named, before it is opened or written.
+
+    Raises:
+        InvalidInputError: one does.
+    """
+    from eventstate.stores.own_files import refuse_own
+
+    named = (options.resolved_url, options.resolved_keyring, *urls)
+    stores = [file for url in named if url is not None and (file := sqlite_file(url)) is not None]
+    for path in paths:
+        if path is not None:
+            refuse_own(path, stores)
 
 
 def refuse_memory(url: str, command: str) -> None:

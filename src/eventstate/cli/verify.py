@@ -34,8 +34,10 @@ def verify(
     from eventstate.cli.output import counter, print_json, print_table, print_text
     from eventstate.cli.progress import ProgressFile
     from eventstate.cli.session import persister
+    from eventstate.cli.urls import refuse_store_files
     from eventstate.log.sealing.files import SealFile
 
+    refuse_store_files(options, seal, resume)
     started = time.monotonic()
     exported = SealFile.read(seal) if seal is not None else None
     digest = exported.seal.digest if exported is not None else None

@@ -6,8 +6,8 @@ Keys and operations are named tuples, not dataclasses: several are made for ever
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, overload
 
 HEAD: Final = "head"
 ENTRY: Final = "entry"
@@ -29,14 +29,12 @@ OUTBOX: Final = "outbox"
 KEYRING: Final = "keyring"
 SUBJECT: Final = "subject"
 SECRET: Final = "secret"  # noqa: S105 - a kind of documents, not one of them
-JOB: Final = "job"
-TASK: Final = "task"
 
 KINDS: Final[frozenset[str]] = frozenset(
     {HEAD, ENTRY, SNAPSHOT, COMMAND, OUTCOME, TRANSACTION, LOCK, LEASE, FENCE, WAIT}
-    | {CURSOR, PROJECTION, PIN, SEAL, DOCUMENT, GUARD, OUTBOX, KEYRING, SUBJECT, SECRET, JOB, TASK}
+    | {CURSOR, PROJECTION, PIN, SEAL, DOCUMENT, GUARD, OUTBOX, KEYRING, SUBJECT, SECRET}
 )
-NUMBERED: Final[frozenset[str]] = frozenset({ENTRY, SNAPSHOT, FENCE, SEAL, TASK})
+NUMBERED: Final[frozenset[str]] = frozenset({ENTRY, SNAPSHOT, FENCE, SEAL})
 """Kinds whose keys carry a number ``n``; all others have ``n == 0``."""
 
 Revision: TypeAlias = str
@@ -46,7 +44,7 @@ Revision: TypeAlias = str
 class Key(NamedTuple):
     """Where a document lives.
 
-    ``owner`` is a governor (or a job), ``id`` a state id, resource or name, ``n`` a version or
+    ``owner`` is a governor, ``id`` a state id, resource or name, ``n`` a version or
     number for the kinds in `NUMBERED`. Parts are the caller's own text: each store encodes them.
     """
 
@@ -133,6 +131,52 @@ class Page(NamedTuple):
     documents: Sequence[Document]
     next: Key | None
     read_at: int
+
+
+Row: TypeAlias = tuple[int, Hashable, int, int, bytes]
+"""An entry of a feed that is no document yet: position, what stands for its stream, number, ``written_at``, body."""
+
+
+class Rows(Sequence["tuple[int, Document]"]):
+    """Entries of a feed that are made documents as they are looked at. A follower reads the rows instead.
+
+    Attributes:
+        rows: in feed order.
+        streams: owner and id of the streams in them, perhaps of others, too.
+    """
+
+    __slots__ = ("rows", "streams")
+
+    def __init__(self, rows: Sequence[Row], streams: Mapping[Any, tuple[str, str]]) -> None:
+        self.rows = rows
+        self.streams = streams
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[int, Document]]:
+        return map(self._positioned, self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, Document]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[int, Document]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, Document] | Sequence[tuple[int, Document]]:
+        if isinstance(index, slice):
+            return Rows(self.rows[index], self.streams)
+        return self._positioned(self.rows[index])
+
+    def _positioned(self, row: Row) -> tuple[int, Document]:
+        position, stream, n, written_at, body = row
+        return position, Document(Key(ENTRY, *self.streams[stream], n), body, str(position), written_at)
+
+
+def rows_of(entries: Sequence[tuple[int, Document]]) -> Rows:
+    """The entries of a feed page as rows, whatever they are now."""
+    if isinstance(entries, Rows):
+        return entries
+    rows = [(position, key[1:3], key.n, at, body) for position, (key, body, _, at) in entries]
+    return Rows(rows, {row[1]: row[1] for row in rows})
 
 
 class FeedPage(NamedTuple):

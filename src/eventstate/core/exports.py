@@ -35,6 +35,8 @@ class Header(NamedTuple):
     prefix: str = ""
     state_ids: Sequence[str] = ()
     includes: Sequence[Loose] = ()
+    decrypted: bool = False
+    """Encrypted values are in the clear: the file is to be read, and is no original to be imported."""
 
 
 class Counts(NamedTuple):
@@ -72,6 +74,8 @@ def header_line(header: Header) -> bytes:
         members["state_ids"] = list(header.state_ids)
     if header.includes:
         members["includes"] = list(header.includes)
+    if header.decrypted:
+        members["decrypted"] = True
     return orjson.dumps(members, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -125,7 +129,8 @@ def parse_header(line: bytes, where: str) -> Header:
         raise ValueError("its first line is incomplete")
     if not _are_texts(includes) or not set(includes) <= set(LOOSE):
         raise ValueError("it includes what this version does not know")
-    return Header(governor, prefix, tuple(state_ids), tuple(cast("Sequence[Loose]", includes)))
+    chosen = tuple(cast("Sequence[Loose]", includes))
+    return Header(governor, prefix, tuple(state_ids), chosen, members.get("decrypted", False) is not False)
 
 
 def parse_line(line: bytes) -> Line | End:

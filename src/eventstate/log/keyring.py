@@ -6,6 +6,7 @@ They live in a store of their own, so that a copy of the events is worth nothing
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,6 +132,8 @@ class KeyringCore:
         self._erasures: int | None = None
         self._looked_at = float("-inf")
         self._pepper = b""
+        self._salt = b""
+        """The same secret once it is known to be stored."""
 
     # What is at hand, for code that can't wait
 
@@ -186,12 +189,19 @@ class KeyringCore:
             document = await self._get(key)
             if document is not None:
                 return document
+            await self._check_new(key)
             token = self.store.runtime.unique()
             body = orjson.dumps({"t": token, "erasures": 0, "pepper": urlsafe_text(secret(KEY_BYTES))})
             try:
                 await self._committer.commit_guarded(Batch(token, (Put(key, body, Require.ABSENT),)))
             except StoreReadOnlyError:
                 return Document(key, body, "", 0)
+
+    async def _check_new(self, key: Key) -> None:
+        """Fail where the counter is lost: with another secret nobody's keys would be found, nor erased, any more."""
+        subjects = (await self.store.scan(SUBJECT, self.governor, limit=1)).documents
+        if subjects and await self._get(key) is None:
+            raise CorruptionError(where=str(key), problem="it is missing from the keyring, which has subjects")
 
     async def prepare(self, key_ids: Iterable[str]) -> None:
         """Have keys at hand, each as it is now."""
@@ -235,7 +245,7 @@ class KeyringCore:
             self._current[subject] = _CurrentKey(newest, generation)
 
     async def _subject(self, subject: str) -> Document:
-        key = self._subject_key(subject)
+        key = await self._subject_key(subject)
         while True:
             document = await self._get(key)
             if document is not None:
@@ -279,17 +289,29 @@ class KeyringCore:
         where = f"value for {place!r}"
         envelope = envelope_of(value, where)
         await self.prepare(envelope.keys)
+        found = self.opened(envelope, self._place(place), where)
+        if isinstance(found, Tombstone):
+            return Erased(action=place, erased_at=utc_of(found.at), reason=found.reason)
+        return found
+
+    def opened(self, envelope: Envelope, place: Place, where: str) -> Any:
+        """An encrypted value whose keys are at hand, or the tombstone of one of them.
+
+        Raises:
+            KeyLostError: the keyring does not know one of them.
+            DecryptionError: they don't open it there.
+        """
+        found = {id: self.material(id) for id in envelope.keys}
         materials: list[bytes] = []
-        for id in envelope.keys:
-            material = self.material(id)
+        for material in found.values():
             if isinstance(material, Tombstone):
-                return Erased(action=place, erased_at=utc_of(material.at), reason=material.reason)
-            if material is None:
-                raise KeyLostError(where=where, key_id=id)
-            materials.append(material)
-        return decode(
-            decrypt(envelope.data, secret_of(materials), self._place(place).bound(envelope.keys), where), where
-        )
+                return material
+            if material is not None:
+                materials.append(material)
+        lost = next((id for id, material in found.items() if material is None), None)
+        if lost is not None:
+            raise KeyLostError(where=where, key_id=lost)
+        return decode(decrypt(envelope.data, secret_of(materials), place.bound(envelope.keys), where), where)
 
     def _place(self, place: str) -> Place:
         return Place("value", self.governor, check_id("place", place), 0)
@@ -313,7 +335,7 @@ class KeyringCore:
                 self._forget_all()
                 return id
             await self._pause(attempt)
-        raise self._contended(subject)
+        raise self._contended(await self._subject_key(subject))
 
     async def erase(self, subject: str, reason: str) -> SubjectInfo:
         """Destroy all keys of a subject; again without effect."""
@@ -333,7 +355,7 @@ class KeyringCore:
                 self._forget_all()
                 return _info(remains)
             await self._pause(attempt)
-        raise self._contended(subject)
+        raise self._contended(await self._subject_key(subject))
 
     def _erasure(self, document: Document, counter: Document, remains: dict[str, Any]) -> Batch:
         token = self.store.runtime.unique()
@@ -358,7 +380,7 @@ class KeyringCore:
             await vacuum()
 
     async def _known_subject(self, subject: str) -> Document:
-        document = await self._get(self._subject_key(subject))
+        document = await self._get(await self._subject_key(subject))
         if document is None:
             raise SubjectNotFoundError(governor=self.governor)
         return document
@@ -378,13 +400,19 @@ class KeyringCore:
     async def _pause(self, attempt: int) -> None:
         await self.store.runtime.sleep(full_jitter(attempt, self.store.runtime.random()))
 
-    def _subject_key(self, subject: str) -> Key:
+    async def _subject_key(self, subject: str) -> Key:
+        """Where a subject is kept: under a digest that tells nothing to who does not have this keyring's secret."""
         name = check_id("subject", subject)
-        digest = hashlib.sha256(f"{self.governor}\0{name}".encode()).digest()
+        salt = self._salt
+        if not salt:
+            counter = await self._counter()
+            salt = urlsafe_bytes(_decoded(counter)["pepper"])
+            self._salt = salt if counter.revision else b""
+        digest = hmac.digest(salt, f"subject\0{self.governor}\0{name}".encode(), "sha256")
         return Key(SUBJECT, self.governor, urlsafe_text(digest)[:43])
 
-    def _contended(self, subject: str) -> TransactionConflictError:
-        return TransactionConflictError(keys=(str(self._subject_key(subject)),), detail="others were faster every time")
+    def _contended(self, key: Key) -> TransactionConflictError:
+        return TransactionConflictError(keys=(str(key),), detail="others were faster every time")
 
     def _erased(self, tombstone: Tombstone) -> SubjectErasedError:
         return SubjectErasedError(governor=self.governor, erased_at=utc_of(tombstone.at).isoformat())

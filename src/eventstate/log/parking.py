@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,6 +23,7 @@ class Parked(NamedTuple):
         governor, state_id, version: of the event.
         attempts: how often its handler failed.
         problem: the last failure.
+        held: whether it waits for an earlier one of its stream, which must be handled first.
     """
 
     governor: str
@@ -30,15 +31,23 @@ class Parked(NamedTuple):
     version: int
     attempts: int
     problem: str
+    held: bool = False
 
 
-def parks(definition: Definition, stream: Stream, version: int, attempts: int, problem: str) -> Extra:
+def stream_of(parked: Parked) -> Stream:
+    """The stream that a parked event belongs to."""
+    return parked.governor, parked.state_id
+
+
+def parks(definition: Definition, parked: Parked) -> Extra:
     """What writes a parked event."""
-    key = definition.parked_key(stream, version)
+    key = definition.parked_key(stream_of(parked), parked.version)
 
     def put(token: str) -> Sequence[Operation]:
-        text = problem[:PROBLEM_CHARACTERS].encode(errors="backslashreplace").decode()  # file names hold surrogates
-        members = {"t": token, "attempts": attempts, "problem": text}
+        text = parked.problem[:PROBLEM_CHARACTERS].encode(errors="backslashreplace").decode()  # as of file names
+        members: dict[str, Any] = {"t": token, "attempts": parked.attempts, "problem": text}
+        if parked.held:
+            members["held"] = True
         return [Put(key, orjson.dumps(members), Require.ANY)]
 
     return put
@@ -48,7 +57,8 @@ def parked_of(document: Document, definition: Definition) -> Parked:
     """A parked event read back."""
     members = members_of(document)
     state_id, _, version = document.key.id.removeprefix(definition.parked_prefix()).rpartition(":")
-    return Parked(document.key.owner, state_id, int(version), members["attempts"], members["problem"])
+    attempts, problem, held = members["attempts"], members["problem"], members.get("held", False)
+    return Parked(document.key.owner, state_id, int(version), attempts, problem, held)
 
 
 class ParkingLot:
@@ -72,6 +82,21 @@ class ParkingLot:
                     break
         return found
 
+    async def first_of(self, stream: Stream) -> int | None:
+        """The version of the first parked event of a stream; None where there is none."""
+        owner, id = stream
+        prefix = f"{self._definition.parked_prefix()}{id}:"
+        after: Key | None = None
+        while True:  # the ids of other streams can begin with this one and a colon
+            page = await self._store.scan(CURSOR, owner, prefix=prefix, after=after, limit=10)
+            for document in page.documents:
+                parked = parked_of(document, self._definition)
+                if parked.state_id == id:
+                    return parked.version
+            after = page.next
+            if after is None:
+                return None
+
     async def remove(self, document: Document) -> bool:
         """Forget a parked event; False if somebody else did."""
         batch = Batch(self._store.runtime.unique(), [Delete(document.key, document.revision)])
@@ -79,8 +104,7 @@ class ParkingLot:
 
     async def failed_again(self, parked: Parked, document: Document, problem: str) -> None:
         """Note one more failure."""
-        stream = parked.governor, parked.state_id
-        extra = parks(self._definition, stream, parked.version, parked.attempts + 1, problem)
+        extra = parks(self._definition, parked._replace(attempts=parked.attempts + 1, problem=problem))
         token = self._store.runtime.unique()
         puts = [put._replace(when=document.revision) for put in extra(token) if isinstance(put, Put)]
         await self._committer.commit_guarded(Batch(token, puts))

@@ -21,11 +21,19 @@ from eventstate.stores.base import Store
 
 
 class Pins:
-    """Of one governor, as they were when they were read. Positions only move on, so nothing is pinned that was not."""
+    """Of one governor, as they were when they were read. Positions only move on, so nothing is pinned that was not.
 
-    def __init__(self) -> None:
+    Subscriptions that are made later are not in it; what is written later is, once `read_on` has read it.
+    """
+
+    def __init__(self, store: Store, governor: str) -> None:
+        self._store = store
+        self._governor = governor
         self._lowest: dict[str, int] = {}
         self._read: list[tuple[Selection, dict[str, int]]] = []
+        self._positions: list[tuple[Selection, int]] = []
+        self._reached = 0
+        self._kept: set[Stream] = set()
 
     def first_unread(self, state_id: str) -> int | None:
         """The lowest version of a stream that a subscription may still read: it and those after it must stay.
@@ -45,6 +53,33 @@ class Pins:
         """Pin everything after these versions, in every stream that is wanted."""
         self._read.append((selection, versions))
 
+    def keep_from(self, positions: Sequence[tuple[Selection, int]]) -> None:
+        """Pin what lies after these positions of the feed, as far as `read_on` reads."""
+        self._positions = list(positions)
+        self._reached = min((position for _, position in positions), default=0)
+
+    async def read_on(self) -> None:
+        """Pin the first entry of each stream that somebody has not read, up to the end of the feed.
+
+        Each time it goes on where it stopped, so that all of a prune reads the feed once.
+        """
+        while self._positions:
+            page = await self._store.feed(self._reached)
+            if not page.entries:
+                return
+            for position, document in page.entries:
+                self._keep_unread(position, document)
+            self._reached = page.position
+
+    def _keep_unread(self, position: int, document: Document) -> None:
+        key = document.key
+        stream = key.owner, key.id
+        if key.owner != self._governor or stream in self._kept:
+            return
+        if any(position > at and selection.takes_stream(key) for selection, at in self._positions):
+            self._kept.add(stream)
+            self.keep(key.id, _first(document))
+
 
 def _takes(selection: Selection, state_id: str) -> bool:
     return selection.takes_stream(Key(ENTRY, selection.governor or "", state_id))
@@ -52,7 +87,7 @@ def _takes(selection: Selection, state_id: str) -> bool:
 
 async def pins(store: Store, governor: str) -> Pins:
     """What the saved subscriptions to a governor's streams pin, with what they have parked."""
-    found = Pins()
+    found = Pins(store, governor)
     positions: list[tuple[Selection, int]] = []
     for document in await _subscriptions_to(store, governor):
         definition = definition_of(document)
@@ -67,8 +102,8 @@ async def pins(store: Store, governor: str) -> Pins:
             positions.append((definition.selection, min(parts.values())))
         # After its place: what is parked between the two reads lies after the place that was read.
         await _keep_parked(store, definition, governor, found)
-    if positions:
-        await _keep_unread(store, governor, positions, found)
+    found.keep_from(positions)
+    await found.read_on()
     return found
 
 
@@ -97,25 +132,6 @@ async def _keep_parked(store: Store, definition: Definition, governor: str, foun
         after = page.next
         if after is None:
             return
-
-
-async def _keep_unread(store: Store, governor: str, positions: Sequence[tuple[Selection, int]], found: Pins) -> None:
-    """One pass over the feed, from the lowest position on: the first entry of a stream that somebody has not read."""
-    reached = min(position for _, position in positions)
-    kept: set[Stream] = set()
-    while True:
-        page = await store.feed(reached)
-        if not page.entries:
-            return
-        for position, document in page.entries:
-            key = document.key
-            stream = key.owner, key.id
-            if key.owner != governor or stream in kept:
-                continue
-            if any(position > at and selection.takes_stream(key) for selection, at in positions):
-                kept.add(stream)
-                found.keep(key.id, _first(document))
-        reached = page.position
 
 
 def _first(document: Document) -> int:

@@ -44,6 +44,7 @@ from eventstate.core.retention import Cut, Policies, kept_snapshots
 from eventstate.errors import CorruptionError, EventStateError, OutcomeError, StoreError
 from eventstate.log.archiving import PackSink
 from eventstate.log.pinning import PinKeeper, SeenPins
+from eventstate.log.pins import Pins as UnreadPins
 from eventstate.log.pins import pins as pins_of_subscriptions
 from eventstate.log.reading import Chain, StreamReader
 from eventstate.log.sealing.bounds import SealedBounds
@@ -222,31 +223,40 @@ class Pruner:
         self._machines = {*machines, *policies.machines}
         self._archive = archive
         self._sealed = SealedBounds(store, owner)
+        self._unread: tuple[str | None, UnreadPins] | None = None
+        """What subscriptions have not read, and the revision of the register that this belongs to."""
 
     async def bounds(self) -> Bounds:
-        """What holds streams back now."""
-        return Bounds(await self._pins.seen(), await pins_of_subscriptions(self._store, self._owner))
+        """What holds streams back now; of what subscriptions have not read, all that is written by now."""
+        seen = await self._pins.seen()  # before the subscriptions: one that comes later is not in its register
+        if self._unread is not None and self._unread[0] == seen.register:
+            await self._unread[1].read_on()
+        else:
+            self._unread = seen.register, await pins_of_subscriptions(self._store, self._owner)
+        return Bounds(seen, self._unread[1])
 
-    async def _with_seal(self, bounds: Bounds, after: str, page: Page) -> Bounds:
-        """What the newest seal saw of a page of streams: what lies beyond must stay until it is sealed."""
+    async def _bounds_of(self, after: str, page: Page) -> Bounds:
+        """What holds a page of streams back: read after their heads, so that it knows of all that these hold.
+
+        Of what the newest seal saw, the part for this page: what lies beyond must stay until it is sealed.
+        """
+        bounds = await self.bounds()
         last = page.documents[-1].key.id if page.next is not None else None
         return bounds._replace(sealed=await self._sealed.page(after, last))
 
     async def _renewed(self, bounds: Bounds) -> Bounds:
         """The pins anew, and the subscriptions: one that is new rewrites the register as a new pin does."""
-        seen = await self._pins.seen()  # before the subscriptions: one that comes later is not in its register
-        unread = await pins_of_subscriptions(self._store, self._owner)
+        renewed = await self.bounds()
         # What the first seal saw, where it was taken meanwhile, is for the next run to look at.
         sealed: Mapping[str, int] | None = bounds.sealed
         if sealed is None and await self._sealed.has_begun():
             sealed = {}
-        return Bounds(seen, unread, sealed)
+        return renewed._replace(sealed=sealed)
 
     async def plan_page(self, after: str, report: PruneReport) -> str | None:
         """Add to the report what a prune of some streams would do; the id to go on from, or None. Writes nothing."""
-        bounds = await self.bounds()
         page = await self._store.scan(HEAD, self._owner, after=self._after(after), limit=HEADS)
-        bounds = await self._with_seal(bounds, after, page)
+        bounds = await self._bounds_of(after, page)
         for document in page.documents:
             await self._cut(document, bounds, report)
         return page.next.id if page.next else None
@@ -258,9 +268,8 @@ class Pruner:
             StoreError: the store or the archive can't work. What was done stays done, and a new run goes on.
             CorruptionError: the archive did not give back what was written to it.
         """
-        bounds = await self.bounds()
         page = await self._store.scan(HEAD, self._owner, after=self._after(after), limit=HEADS)
-        bounds = await self._with_seal(bounds, after, page)
+        bounds = await self._bounds_of(after, page)
         sink = PackSink(self._archive, self._owner, self._store.runtime) if self._archive is not None else None
         planned: list[Planned] = []
         left: list[Doomed] = []

@@ -34,7 +34,7 @@ class AsyncSubscription:
         start: Place | int | str = "beginning",
         shared: bool = False,
         attempts: int = 5,
-        on_poison: Literal["park", "stop"] = "park",
+        on_poison: Literal["park", "hold", "stop"] = "park",
         save_every: int = 100,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
@@ -121,6 +121,7 @@ class _Items(Generic[T_co]):
     def __init__(self, core: Subscribing, until_caught_up: bool, idle: float | None, *, marks: bool) -> None:
         core.check_not_shared()
         self._core = core
+        self._ready = core.ready()
         self._until_caught_up = until_caught_up
         self._idle = idle
         self._marks = marks
@@ -134,7 +135,10 @@ class _Items(Generic[T_co]):
     async def __anext__(self) -> T_co:
         core = self._core
         while not self._is_over:
-            item = core.pop() or await core.next(idle=self._idle)
+            item = next(self._ready, None)
+            if item is None:
+                item = await core.next(idle=self._idle)
+                self._ready = core.ready()
             if item is None:
                 break
             if isinstance(item, CaughtUp):

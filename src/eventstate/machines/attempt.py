@@ -50,6 +50,7 @@ class TransactionCore:
         self._documents = DocumentBuffer(core.store, collections, reads)
         self._streams = StreamBuffer(core, reads)
         self._effects: list[PendingEffect] = []
+        self._besides: list[Operation] = []
 
     def end(self) -> None:
         """Let nothing be read or written any more."""
@@ -149,6 +150,13 @@ class TransactionCore:
         self._check_open()  # a task that nobody waited for may come here late
         return state
 
+    # What the library itself adds
+
+    def besides(self, *operations: Operation) -> None:
+        """Have the commit do this too: documents of other kinds, which no transaction reads."""
+        self._check_open()
+        self._besides += operations
+
     # Effects
 
     def on_commit(self, name: str, payload: Any, key: str | None) -> None:
@@ -162,7 +170,7 @@ class TransactionCore:
 
     @property
     def has_writes(self) -> bool:
-        return bool(self._documents.written or self._streams.written or self._effects)
+        return bool(self._documents.written or self._streams.written or self._effects or self._besides)
 
     @property
     def written_keys(self) -> set[Key]:
@@ -175,7 +183,7 @@ class TransactionCore:
     def batch(self, extra: Sequence[Operation]) -> Batch:
         """Everything in one: what is written, and that the rest is as it was read."""
         token, core = self.token, self._core
-        written = [*self._documents.operations(token), *self._outbox(), *extra]
+        written = [*self._documents.operations(token), *self._outbox(), *self._besides, *extra]
         plan = plan_appends(
             self._streams.appends(),
             token=token,

@@ -33,14 +33,11 @@ class Delivery:
         lock: of a shared subscription, the lock under which it is handled; pass it as ``fence=``.
     """
 
-    __slots__ = ("_body", "_followed", "_machines", "attempt", "is_last", "lock", "version")
+    __slots__ = ("_followed", "_machines", "attempt", "is_last", "lock", "version")
 
-    def __init__(
-        self, followed: Followed, version: int, body: Mapping[str, Any], machines: Declared, is_last: bool
-    ) -> None:
+    def __init__(self, followed: Followed, version: int, machines: Declared, is_last: bool) -> None:
         self._followed = followed
         self.version = version
-        self._body = body
         self._machines = machines
         self.is_last = is_last
         self.attempt = 1
@@ -49,14 +46,18 @@ class Delivery:
     def __repr__(self) -> str:
         return f"<Delivery {self.governor}/{self.state_id} version {self.version}: {self.action or 'unreadable'}>"
 
+    def _body(self) -> Mapping[str, Any]:
+        """It as it is stored, decoded by now; empty where its bytes can't be read."""
+        return self._followed.body(self.version) or _NO_BODY
+
     @property
     def governor(self) -> str:
-        return self._followed.document.key.owner
+        return self._followed.stream[0]
 
     @property
     def state_id(self) -> str:
         """The full id, such as ``order-42``."""
-        return self._followed.document.key.id
+        return self._followed.stream[1]
 
     @property
     def position(self) -> int | None:
@@ -66,7 +67,7 @@ class Delivery:
     @property
     def action(self) -> str:
         """The event's type; empty where its bytes can't be read."""
-        return self._body.get("type", "")
+        return self._body().get("type", "")
 
     @property
     def event(self) -> Any:
@@ -79,7 +80,7 @@ class Delivery:
         """
         if self._followed.problem is not None:
             raise self._followed.problem
-        body = self._body
+        body = self._body()
         if "data" not in body:
             return None
         state_id = self.state_id
@@ -104,13 +105,15 @@ class Delivery:
 
     def told(self, error: Exception) -> str:
         """What is stored of an error that its handler raised: not its text where the event is encrypted."""
-        return type(error).__name__ if is_encrypted(self._body.get("data")) else f"{type(error).__name__}: {error}"
+        return type(error).__name__ if is_encrypted(self._body().get("data")) else f"{type(error).__name__}: {error}"
 
     @property
     def data(self) -> Any:
         """What the event says, as plain data as it is stored; of a recorded state the state, or the change to it."""
-        body = self._body
-        return next((body[name] for name in ("data", "state", "delta") if name in body), None)
+        body = self._followed.body(self.version) or _NO_BODY
+        if "data" in body:
+            return body["data"]
+        return body["state"] if "state" in body else body.get("delta")
 
     @property
     def stored(self) -> StoredEvent:
@@ -150,14 +153,10 @@ class CaughtUp(NamedTuple):
 
 def deliveries_of(followed: Followed, selection: Selection, machines: Declared) -> list[Delivery]:
     """The events of one entry that are wanted; one for an entry that can't be read."""
-    entry = followed.entry
+    entry = None if followed.is_single else followed.entry
     if entry is None:
-        return [Delivery(followed, followed.version, _NO_BODY, machines, True)]
-    events = entry.events
-    if len(events) == 1:
-        return [Delivery(followed, entry.version, events[0], machines, True)]
-    wanted = [(version, body) for version, body in enumerate(events, entry.first) if selection.takes_event(body)]
+        return [Delivery(followed, followed.version, machines, True)]
+    wanted = [version for version, body in enumerate(entry.events, entry.first) if selection.takes_event(body)]
     # Of a damaged entry that holds nothing wanted the damage is told all the same.
-    wanted = wanted or [(entry.version, events[-1])]
-    last = wanted[-1][0]
-    return [Delivery(followed, version, body, machines, version == last) for version, body in wanted]
+    last = wanted[-1] if wanted else entry.version
+    return [Delivery(followed, version, machines, version == last) for version in wanted or [last]]

@@ -20,7 +20,7 @@ from eventstate.core.format import FORKED, NewEvent, decode_entry
 from eventstate.core.ids import machine_of
 from eventstate.core.instants import utc_of
 from eventstate.core.pins import pin_operations, unpin_operations
-from eventstate.errors import InvalidInputError
+from eventstate.errors import CorruptionError, InvalidInputError
 from eventstate.log.commands import checked_key
 from eventstate.log.planning import Change
 from eventstate.machines.core import PersisterCore
@@ -157,7 +157,7 @@ class Forking:
         first = (await self._core.store.scan(ENTRY, governor, id=state_id, limit=1)).documents
         if not first:
             return None
-        if orjson.loads(first[0].body)["n"] == len(orjson.loads(first[0].body)["e"]):
+        if _is_the_beginning(first[0]):
             event = decode_entry(first[0], genesis(governor, state_id)).event(1)
             if event.type != FORKED:
                 return None
@@ -202,6 +202,23 @@ class Forking:
         return await self._core.history_page(section[0], 1, section[1], resume=place)
 
 
+def _is_the_beginning(entry: Document) -> bool:
+    """Whether an entry holds version 1 of its stream.
+
+    Raises:
+        CorruptionError: its bytes are no entry.
+    """
+    try:
+        members = orjson.loads(entry.body)
+        return entry.key.n == len(members["e"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(where=str(entry.key), problem=f"it is no entry ({error})") from None
+
+
 def _fork_of(pin: Document) -> Fork:
-    members = orjson.loads(pin.body)
-    return Fork(state_id=members["by"], parent=members["stream"], version=members["n"], forked_at=utc_of(members["at"]))
+    try:
+        members = orjson.loads(pin.body)
+        at = utc_of(members["at"])
+        return Fork(state_id=members["by"], parent=members["stream"], version=members["n"], forked_at=at)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(where=str(pin.key), problem=f"it is no pin of a fork ({error})") from None

@@ -19,6 +19,7 @@ from eventstate.core.fold import PLAIN
 from eventstate.core.format import RESERVED, NewEvent
 from eventstate.core.ids import check_id
 from eventstate.core.metadata import ChangeMetadata, metadata_to_plain
+from eventstate.core.privacy import is_encrypted
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import DocumentTooLargeError, InvalidInputError, TransactionConflictError
 from eventstate.log.appending import Appender
@@ -142,6 +143,7 @@ class RowImporter:
         Raises:
             TransactionConflictError: somebody else imports the same source; no row is doubled or lost.
             StateDeletedError: a stream is deleted; none of these rows was written.
+            InvalidInputError: the state of a stream is encrypted; none of these rows was written.
             CommitUnknownError: the store did not answer; `resume` tells.
         """
         progress = Progress(self._progress.rows + len(rows), total)
@@ -189,7 +191,11 @@ def _changes(rows: Sequence[Row]) -> list[Change]:
 
 
 def _change(state_id: str, events: Sequence[NewEvent]) -> Change:
-    def given(_state: Any, _version: int) -> Sequence[NewEvent]:
+    def given(state: Any, _version: int) -> Sequence[NewEvent]:
+        if is_encrypted(state):  # what came after it could not be erased with it
+            raise InvalidInputError(
+                f"{state_id!r} is encrypted, and rows are stored as they are: append to it from Python, with a keyring"
+            )
         return events
 
     return Change(id=state_id, fold=PLAIN, events=given, expected=ANY, carries_state=True)

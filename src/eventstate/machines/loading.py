@@ -239,6 +239,18 @@ class Loading(Scope):
             return None
         return self.current(head, data, Known(document), rebuilt)
 
+    async def present(self, state_ids: Sequence[str]) -> dict[str, StateSnapshot[Any]]:
+        """Those of these states that exist, in this order: read together, at one time each."""
+        keys = [self.reader.key(id) for id in state_ids]
+        documents = (await self.store.get(keys)).documents
+        found: dict[str, StateSnapshot[Any]] = {}
+        for key in keys:
+            document = documents.get(key)
+            listed = None if document is None else await self._listed(document, None, None)
+            if listed is not None:
+                found[key.id] = listed
+        return found
+
     async def governors(self) -> list[str]:
         found: list[str] = []
         while True:

@@ -63,6 +63,8 @@ SAVE_SECONDS: Final = 5.0
 """How often a place is saved that has moved over events nobody wanted."""
 HOLD_SECONDS: Final = 20.0
 """After so long a switch that has not ended is taken for dead, and the projection goes on as it was."""
+NEAR_SECONDS: Final = 1.0
+"""A rebuild that needs no longer than this for what has come meanwhile is near enough for the switch."""
 POLL_SECONDS: Final = 1.0
 _PIN: Final = "projection"
 ATTEMPTS: Final = 20
@@ -308,14 +310,14 @@ class GenerationRun:
                 self._view.drop_entry()
                 await self._save(self._positions.place.hint)
                 await self._check_alone()
-                error.add_note(f"projection {self._projecting.projection.name!r} stopped at {followed.document.key}")
+                error.add_note(f"projection {self._projecting.projection.name!r} stopped at {followed.key}")
                 raise
             if self._view.is_full or len(self._moved) >= MAX_STREAMS:
                 await self._save(self._positions.place.hint)
         await self._save(self._follower.place.hint)
         if self._store.runtime.monotonic() - self._saved_at > SAVE_SECONDS:
             await self.save_place()
-        if self._is_pinned and not reading.more and self.is_caught_up:
+        if self._is_pinned and self.is_caught_up:
             await self._projecting.unpin(self._number)  # from here on its saved place says what is still needed
             self._is_pinned = False
         return reading.more
@@ -560,7 +562,7 @@ class Projecting:
                     failures = 0
                     if progress is not None:
                         progress(run.handled)
-                    if not more and done(run):
+                    if done(run):  # though there may be more: others may write as fast as this handles
                         await run.save_place()
                         return run.handled
                     if not more:
@@ -585,7 +587,7 @@ class Projecting:
         register = await self._begun()
         building = register.building
         assert building is not None
-        handled = await self._until(lambda: self._opened_building(building), lambda run: run.is_caught_up, progress)
+        handled = await self._approach(building, progress)
         while True:
             register = await self._building_register(building)
             if not register.is_held:
@@ -602,6 +604,18 @@ class Projecting:
                 break
         await self.clean_up()
         return handled
+
+    async def _approach(self, building: Generation, progress: Progress | None) -> int:
+        """Bring a generation near to what is there, so that little is left to do while the current one stands still."""
+        monotonic = self.store.runtime.monotonic
+        before = float("inf")
+        while True:
+            began = monotonic()
+            handled = await self._until(lambda: self._opened_building(building), lambda run: run.is_caught_up, progress)
+            took = monotonic() - began
+            if took < NEAR_SECONDS or took >= before:  # it comes no nearer: others write as fast as this handles
+                return handled
+            before = took
 
     async def _begun(self) -> Register:
         """The register with a generation that is being built, by this code."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from eventstate.core.backoff import full_jitter
@@ -22,14 +22,15 @@ from eventstate.log.following import (
     Place,
     Reading,
     Selection,
+    Stream,
     check_place,
     end_of,
     follow,
     place_of,
 )
 from eventstate.log.following.followed import ChainChecks
-from eventstate.log.parking import Parked, ParkingLot, parks
-from eventstate.log.positions import Definition, Extra, Positions, check_subscription_name, delete_saved
+from eventstate.log.parking import Parked, ParkingLot, parks, stream_of
+from eventstate.log.positions import Definition, Positions, check_subscription_name, delete_saved
 from eventstate.machines.deliveries import CaughtUp, Delivery, deliveries_of
 from eventstate.machines.progress import Progress, SharedProgress
 from eventstate.machines.protecting import Declared
@@ -39,15 +40,17 @@ POLL_SECONDS: Final = 5.0
 """How long a wait lasts at most: wake-ups are hints, and the truth is read back."""
 QUIET_POLL_SECONDS: Final = 30.0
 """The same where nothing can come between a change and its wake-up: of many who wait, each look costs."""
-PAGE: Final = 128
-"""Entries read at once. What waits in memory is soon used, so larger pages only cost more."""
+PAGE: Final = 256
+"""Entries read at once: what a read costs is little for each, and what waits in memory is soon used."""
 SAVE_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 300.0
 PARTITIONS: Final = 16
 LONGEST_PAUSE: Final = 2.0
+REPLAY_ROUNDS: Final = 20
+"""How often one replay looks for what was held back while it ran: it must end, however busy the writers are."""
 
 T = TypeVar("T")
-OnPoison = Literal["park", "stop"]
+OnPoison = Literal["park", "hold", "stop"]
 Start = Place | int | str
 Handler = Callable[[Delivery], Awaitable[object]]
 
@@ -122,6 +125,8 @@ class Subscribing:
         self._buffer: deque[Followed] = deque()
         self._opened: deque[Delivery] = deque()
         """What is left of the entry that is being handed over."""
+        self._held: dict[Stream, int] | None = None
+        """The first parked event of each stream that has any, as was last read; None before that."""
         self._poll = QUIET_POLL_SECONDS if store.capabilities.feed_order == "store" else POLL_SECONDS
         self._is_more = True
         self._is_marked = False
@@ -131,6 +136,10 @@ class Subscribing:
 
     async def open(self) -> None:
         """Go to the place to begin at: the saved one, or else ``start``."""
+        if self._follower is None:
+            await self._patiently(self._open)
+
+    async def _open(self) -> None:
         if self._follower is not None:
             return
         progress = self._progress
@@ -200,29 +209,26 @@ class Subscribing:
         if self._follower is not None:
             self._follower.catch_up_anew()
 
-    def pop(self) -> Delivery | None:
-        """The next event that is in memory already."""
-        if self._is_stopped:
-            return None
-        opened = self._opened
-        if opened:
-            delivery = opened.popleft()
-        elif self._buffer:
-            delivery = self._open_next()
-        else:
-            return None
-        if self._progress is not None:
-            self._progress.delivered(delivery)
-        return delivery
-
-    def _open_next(self) -> Delivery:
-        followed = self._buffer.popleft()
-        entry = followed.entry
-        if entry is not None and len(entry.events) == 1:  # as most are
-            return Delivery(followed, entry.version, entry.events[0], self._machines, True)
-        first, *rest = deliveries_of(followed, self.selection, self._machines)
-        self._opened.extend(rest)
-        return first
+    def ready(self) -> Iterator[Delivery]:
+        """The events that are in memory already, each taken from there as it is handed over."""
+        opened, buffer, machines = self._opened, self._buffer, self._machines
+        # In store order nothing need be noted as it is handed over.
+        noted = self._progress if self.order == "stream" else None
+        while not self._is_stopped:
+            if opened:
+                delivery = opened.popleft()
+            elif buffer:
+                followed = buffer.popleft()
+                if followed.is_single:  # as most are
+                    delivery = Delivery(followed, followed.version, machines, True)
+                else:
+                    delivery, *rest = deliveries_of(followed, self.selection, machines)
+                    opened.extend(rest)
+            else:
+                return
+            if noted is not None:
+                noted.delivered(delivery)
+            yield delivery
 
     @property
     def _is_empty(self) -> bool:
@@ -238,7 +244,7 @@ class Subscribing:
         await self.open()
         until = None if idle is None else self._runtime.monotonic() + idle
         while not self._is_stopped:
-            delivery = self.pop()
+            delivery = next(self.ready(), None)
             if delivery is not None:
                 return delivery
             follower = self._current()
@@ -276,15 +282,22 @@ class Subscribing:
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """The result of a call to the store, made again while the store is unavailable; None when stopped."""
+        try:
+            return await self._insistently(call)
+        except StoreUnavailableError:
+            if self._is_stopped:
+                return None
+            raise
+
+    async def _insistently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The same where there must be a result: it raises when stopped."""
         failures = 0
         until = self._runtime.monotonic() + self.settings.patience
         while True:
             try:
                 return await call()
             except StoreUnavailableError:
-                if self._is_stopped:
-                    return None
-                if self._runtime.monotonic() >= until:
+                if self._is_stopped or self._runtime.monotonic() >= until:
                     raise
                 failures += 1
                 await self._runtime.sleep(full_jitter(failures, self._runtime.random(), cap=LONGEST_PAUSE))
@@ -295,14 +308,14 @@ class Subscribing:
         """Save that an event, or everything delivered so far, has been dealt with."""
         progress = self._named("acknowledge")
         self.check_not_shared()
-        await self.open()
+        await self._insistently(self._open)
         if delivery is None:
             progress.note_delivered(self.place if self.order == "store" else Place())
             if self._is_empty:
                 progress.note_all(self._current().moved())
         else:
             progress.note(delivery)
-        await progress.save()
+        await self._insistently(progress.save)
 
     def _named(self, what: str) -> Progress:
         if self._progress is None:
@@ -317,12 +330,17 @@ class Subscribing:
         await self.open()
         if until_caught_up:
             self.catch_up_anew()
+        self._held = None
         progress = self._progress
         try:
             until = None if idle is None else self._runtime.monotonic() + idle
+            ready = self.ready()
             while not self._is_stopped:
                 await self._share()
-                item = await self.next(idle=self._turn(until))
+                item = next(ready, None)
+                if item is None:
+                    item = await self.next(idle=self._turn(until))
+                    ready = self.ready()
                 if isinstance(item, Delivery):
                     handled += await self._handle_or_keep(item, handler)
                     until = None if idle is None else self._runtime.monotonic() + idle
@@ -358,6 +376,7 @@ class Subscribing:
             self._current().close()
             self._follower = follow(self._store, self.selection, progress.place)
             self._is_more = True
+            self._held = None  # others may have parked events of streams that are this member's now
 
     def _follower_ends_where_shared(self) -> None:
         """What was read for parts that are given back now is not for this member any more."""
@@ -383,6 +402,13 @@ class Subscribing:
         while not self._is_stopped:
             if progress is not None and not progress.may_handle(delivery):
                 return 0
+            if progress is not None and settings.on_poison == "hold":
+                blocked = await self._patiently(lambda: self._held_by(delivery))
+                if blocked is None:
+                    continue
+                if blocked:
+                    await self._hold(progress, delivery, blocked)
+                    return 0
             try:
                 await handler(delivery)
             except Exception as error:
@@ -404,11 +430,39 @@ class Subscribing:
         return 0
 
     async def _park(self, progress: Progress, delivery: Delivery, problem: str) -> None:
-        definition = progress.positions.definition
-        stream = delivery.governor, delivery.state_id
-        extra: Extra = parks(definition, stream, delivery.version, delivery.attempt, problem)
-        progress.park(delivery, extra)
+        parked = Parked(delivery.governor, delivery.state_id, delivery.version, delivery.attempt, problem)
+        await self._set_aside(progress, delivery, parked)
+        if self._held is not None:
+            first = self._held.setdefault(stream_of(parked), parked.version)
+            self._held[stream_of(parked)] = min(first, parked.version)
+
+    async def _hold(self, progress: Progress, delivery: Delivery, first: int) -> None:
+        problem = f"held back until version {first} is handled"
+        parked = Parked(delivery.governor, delivery.state_id, delivery.version, 0, problem, True)
+        await self._set_aside(progress, delivery, parked)
+
+    async def _set_aside(self, progress: Progress, delivery: Delivery, parked: Parked) -> None:
+        progress.park(delivery, parks(progress.positions.definition, parked))
         await self._patiently(progress.save)
+
+    async def _held_by(self, delivery: Delivery) -> int:
+        """The version of a parked event that must be handled before this one; 0 where there is none."""
+        lot = self._lot()
+        held = self._held
+        if held is None:
+            held = dict[Stream, int]()
+            for parked, _ in await lot.all():
+                held.setdefault(stream_of(parked), parked.version)
+            self._held = held
+        stream = delivery.followed.stream
+        if held.get(stream, delivery.version) >= delivery.version:
+            return 0
+        first = await lot.first_of(stream)  # perhaps it has been handled meanwhile, by any process
+        if first is None:
+            del held[stream]
+            return 0
+        held[stream] = first
+        return first if first < delivery.version else 0
 
     # What was parked
 
@@ -417,25 +471,40 @@ class Subscribing:
         return [parked for parked, _ in await self._lot().all()]
 
     async def replay_parked(self, handler: Handler) -> ParkedReport:
-        """Hand each parked event over once more."""
-        report = ParkedReport()
+        """Hand each parked event over once more, but for those that wait for one which fails again."""
+        handled = failed = 0
         lot = self._lot()
-        for parked, document in await lot.all():
-            try:
-                delivery = await self._delivery_of(parked)
-            except CorruptionError as error:  # it stays parked, and the others have their turn
-                await lot.failed_again(parked, document, str(error))
-                report = report._replace(failed=report.failed + 1)
-                continue
-            try:
-                await handler(delivery)
-            except Exception as error:  # noqa: BLE001 - whatever a handler raises is noted, and kept
-                await lot.failed_again(parked, document, delivery.told(error))
-                report = report._replace(failed=report.failed + 1)
-            else:
-                await lot.remove(document)
-                report = report._replace(handled=report.handled + 1)
-        return report
+        stuck: set[Stream] = set()
+        seen: set[Key] = set()
+        for _ in range(REPLAY_ROUNDS):
+            found = [item for item in await lot.all() if item[1].key not in seen]
+            if not found:
+                break
+            for parked, document in found:
+                seen.add(document.key)
+                if parked.held and stream_of(parked) in stuck:
+                    continue
+                problem = await self._replayed(parked, handler)
+                if problem is None:
+                    await lot.remove(document)
+                    handled += 1
+                else:
+                    await lot.failed_again(parked, document, problem)
+                    stuck.add(stream_of(parked))
+                    failed += 1
+        return ParkedReport(handled, failed)
+
+    async def _replayed(self, parked: Parked, handler: Handler) -> str | None:
+        """Hand one parked event over; what went wrong."""
+        try:
+            delivery = await self._delivery_of(parked)
+        except CorruptionError as error:  # it stays parked, and the others have their turn
+            return str(error)
+        try:
+            await handler(delivery)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is noted, and kept
+            return delivery.told(error)
+        return None
 
     def _lot(self) -> ParkingLot:
         return ParkingLot(self._store, self._named("park").positions.definition)
@@ -486,8 +555,8 @@ def _check(settings: Settings) -> None:
             raise ConfigurationError("a shared subscription needs a name: its members find each other by it")
     else:
         check_subscription_name(settings.name)
-    if settings.on_poison not in ("park", "stop"):
-        raise InvalidInputError(f"on_poison={settings.on_poison!r}: 'park' or 'stop'")
+    if settings.on_poison not in ("park", "hold", "stop"):
+        raise InvalidInputError(f"on_poison={settings.on_poison!r}: 'park', 'hold' or 'stop'")
     if settings.attempts < 1 or settings.save_every < 1:
         raise InvalidInputError("attempts= and save_every= begin at 1")
     if settings.shared and settings.selection.state_id is not None:

@@ -41,7 +41,8 @@ class Subscription:
             at a time. For `run` only.
         attempts: how often `run` calls the handler for one event.
         on_poison: what `run` does with an event whose handler has failed so often: ``park`` sets it aside and goes on,
-            though later events of its stream come without it; ``stop`` raises what the handler raised.
+            though later events of its stream come without it; ``hold`` sets later events of its stream aside as well,
+            until `replay_parked` has brought it through; ``stop`` raises what the handler raised.
         save_every: `run` saves its place after so many events, and at the latest a second after one.
         patience: seconds for which a store that is unavailable is waited for.
 
@@ -62,7 +63,7 @@ class Subscription:
         start: Place | int | str = "beginning",
         shared: bool = False,
         attempts: int = 5,
-        on_poison: Literal["park", "stop"] = "park",
+        on_poison: Literal["park", "hold", "stop"] = "park",
         save_every: int = 100,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
@@ -105,17 +106,13 @@ class Subscription:
             StoreError: the store can't work, or is unavailable for longer than ``patience``.
         """
         core = self._begin(until_caught_up)
-        pop = core.pop
         while True:
-            item = pop()
-            if item is None:
-                found = drive(core.next(idle=idle))
-                if found is None or (until_caught_up and isinstance(found, CaughtUp)):
-                    return
-                if isinstance(found, CaughtUp):
-                    continue
-                item = found
-            yield item
+            yield from core.ready()
+            item = drive(core.next(idle=idle))
+            if isinstance(item, Delivery):
+                yield item
+            elif item is None or until_caught_up:
+                return
 
     def _begin(self, until_caught_up: bool) -> Subscribing:
         core = self._core
@@ -128,7 +125,8 @@ class Subscription:
         """As `deliveries`, with one `CaughtUp` among them: before it the past, after it what is new."""
         core = self._begin(until_caught_up)
         while True:
-            item = core.pop() or drive(core.next(idle=idle))
+            yield from core.ready()
+            item = drive(core.next(idle=idle))
             if item is None:
                 return
             yield item
@@ -170,7 +168,10 @@ class Subscription:
         return drive(self._core.parked())
 
     def replay_parked(self, handler: Callable[[Delivery], object]) -> ParkedReport:
-        """Call ``handler`` once with each parked event; those for which it returns are parked no more."""
+        """Call ``handler`` once with each parked event; those for which it returns are parked no more.
+
+        An event that was held back waits on if an earlier one of its stream fails again.
+        """
 
         async def call(delivery: Delivery) -> None:
             handler(delivery)

@@ -116,6 +116,7 @@ class TimeTravel:
 
         Raises:
             StateNotFoundError: it never existed.
+            CorruptionError: the first entry of one of them is not what was written.
         """
         return drive(self._forking.lineage(self._core.resolve(target, id)))
 

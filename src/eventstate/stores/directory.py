@@ -37,6 +37,8 @@ class DirectoryArchive:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._root = Path(path).absolute()
+        self._durable: set[Path] = set()
+        """Folders whose names are known to be on disk."""
 
     def __repr__(self) -> str:
         return f"DirectoryArchive({str(self._root)!r})"
@@ -90,15 +92,26 @@ class DirectoryArchive:
         return sorted(name for name in found if name.startswith(prefix))
 
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
+        """Have a folder, and the names of it and of those above it on disk.
+
+        One that is there already may have been made by a process that died before it could sync: so once for each
+        folder, and not more than once.
+        """
+        if folder in self._durable and folder.is_dir():
             return
         if folder != self._root:
             self._make_folder(folder.parent)
+        is_new = not folder.is_dir()
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except FileNotFoundError:
             raise ConfigurationError(f"the folder {folder.parent} does not exist; make it first") from None
-        fsync_folder(folder.parent)
+        try:
+            fsync_folder(folder.parent)
+        except PermissionError:  # of a folder above the archive, which may be passed through only
+            if is_new:
+                raise
+        self._durable.add(folder)
 
     def _mapped(self, error: OSError) -> EventStateError:
         text = error.strerror or str(error)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from eventstate.core.documents import (
     ENTRY,
-    JOB,
-    TASK,
     Batch,
     CommitResult,
     Committed,
@@ -112,11 +110,7 @@ class MemoryStore(Closing):
     async def owners(self, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         self._check_open()
         with self._mutex:
-            owners = {
-                owner
-                for (kind, owner), places in self._places.items()
-                if places and owner > after and kind not in (JOB, TASK)
-            }
+            owners = {owner for (_, owner), places in self._places.items() if places and owner > after}
             return sorted(owners)[:limit]
 
     async def feed(self, after: int, *, limit: int = 1000) -> FeedPage:

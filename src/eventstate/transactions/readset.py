@@ -36,6 +36,16 @@ class ReadSet:
             self._seen.setdefault(key, found)  # of two tasks that read it at the same time both see what one has read
         return self._seen[key]
 
+    async def read_ahead(self, keys: Collection[Key]) -> int:
+        """Read documents together that will be asked for one by one; the store's clock then."""
+        unseen = [key for key in keys if key not in self._seen]
+        for key in unseen:
+            await self._turn.respect(key)
+        fetched = await self._store.get(unseen or list(keys))
+        for key in unseen:
+            self._seen.setdefault(key, fetched.documents.get(key))
+        return fetched.read_at
+
     async def scan(self, guard: Key, prefix: str) -> Sequence[Document]:
         """Documents whose ids begin so, as this attempt sees them from its first list on.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from eventstate.cli.importing.files import EventFile, Record
 from eventstate.cli.records import parse_instant
+from eventstate.core.ids import machine_of
 from eventstate.core.metadata import NO_METADATA, ChangeMetadata
 from eventstate.errors import ConfigurationError, InvalidInputError
 from eventstate.machines.importing import Row, make_row
@@ -43,8 +44,8 @@ class Columns:
         return {ACTION: values[self.action], **{name: value for name, value in values.items() if name not in named}}
 
 
-def rows(file: EventFile, columns: Columns, *, skip: int = 0) -> Iterator[Row]:
-    """The rows of a file as events, all but the first ``skip``.
+def rows(file: EventFile, columns: Columns, *, skip: int = 0, protected: Collection[str] = ()) -> Iterator[Row]:
+    """The rows of a file as events, all but the first ``skip``; none may be of a machine named by ``protected``.
 
     Raises:
         InvalidInputError: a row that can't be imported; the message names file, line and column.
@@ -59,9 +60,20 @@ def rows(file: EventFile, columns: Columns, *, skip: int = 0) -> Iterator[Row]:
         if index < skip:
             continue
         try:
-            yield row_of(record, columns)
+            row = row_of(record, columns)
+            _check_plain(row, protected)
+            yield row
         except InvalidInputError as error:
             raise InvalidInputError(f"{file.path}, line {record.line}: {error}") from None
+
+
+def _check_plain(row: Row, protected: Collection[str]) -> None:
+    name = machine_of(row.state_id)
+    if name in protected:
+        raise InvalidInputError(
+            f"machine {name!r} declares subjects, and rows are stored as they are: nobody could erase them again;"
+            " append its events from Python, with a keyring"
+        )
 
 
 def row_of(record: Record, columns: Columns) -> Row:

@@ -28,21 +28,25 @@ def import_file(
 
     The state it records is its action and all columns that no option names. Rows keep their order. Run it
     again after a crash: it goes on where it stopped, and nothing is doubled or lost. Nothing is written if
-    any row can't be imported. Declared machines do not judge the rows.
+    any row can't be imported. Declared machines do not judge the rows. Rows are stored as they are: those of
+    a declared machine with subjects, which are to be encrypted, are refused.
     """
     from eventstate.cli.importing.columns import Columns, rows
     from eventstate.cli.importing.files import EventFile
     from eventstate.cli.importing.run import run_import
+    from eventstate.cli.machines import load_machines
     from eventstate.cli.output import bar
     from eventstate.cli.session import opened
-    from eventstate.cli.urls import is_new_file, refuse_memory
+    from eventstate.cli.urls import is_new_file, refuse_memory, refuse_store_files
     from eventstate.machines.importing import Progress
 
+    protected = [machine.name for machine in load_machines(options.machines) if machine.has_subjects]
     columns = Columns(state_id=state_id, action=action, time=time, changed_by=changed_by)
+    refuse_store_files(options, file)
     source = EventFile(file)
     refuse_memory(options.resolved_url, "import")
     if is_new_file(options.resolved_url):  # a file with a bad row must not leave an empty store behind
-        for _ in rows(source, columns):
+        for _ in rows(source, columns, protected=protected):
             pass
     with opened(options, "create") as store, bar() as shown:
         task = shown.add_task("reading", total=None, rate="")
@@ -53,7 +57,7 @@ def import_file(
             speed = shown.tasks[0].speed
             shown.update(task, completed=done.rows, rate=f"{speed:,.0f} rows/s" if speed else "")
 
-        outcome = run_import(store, options.resolved_governor, source, columns, advance)
+        outcome = run_import(store, options.resolved_governor, source, columns, advance, protected)
     _print(options, file, outcome)
 
 

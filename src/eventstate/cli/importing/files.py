@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TextIO, cast
 
 from eventstate.errors import InvalidInputError
 from eventstate.machines.importing import MAX_ROW_BYTES
+from eventstate.stores.own_files import refuse_own
 
 Format = Literal["csv", "jsonl"]
 
@@ -38,6 +39,7 @@ class EventFile:
 
     def digest(self) -> str:
         """SHA-256 of its bytes, in hexadecimal."""
+        self.check_unchanged()
         with self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -90,6 +92,7 @@ class EventFile:
             yield io.TextIOWrapper(cast("io.BufferedReader", stream), encoding="utf-8-sig", newline="")
 
     def _look(self) -> tuple[int, int, int, int]:
+        refuse_own(self.path)
         try:
             status = self.path.stat()
         except OSError as error:

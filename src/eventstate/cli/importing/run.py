@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from eventstate.cli.importing.columns import Columns, rows
@@ -31,21 +31,30 @@ class Outcome:
         return self.imported / self.seconds if self.seconds else 0.0
 
 
-def run_import(store: Store, governor: str, file: EventFile, columns: Columns, report: Report) -> Outcome:
+def run_import(
+    store: Store,
+    governor: str,
+    file: EventFile,
+    columns: Columns,
+    report: Report,
+    protected: Collection[str] = (),
+) -> Outcome:
     """Import what is not imported yet. ``report`` is told the progress after each commit.
+
+    Rows of the machines named by ``protected`` are refused.
 
     A file of which nothing is imported yet is read once before anything is written: a bad row in the
     middle would otherwise leave half a file, and the corrected file would be another source.
     """
     source = Source(name=file.path.name, digest=file.digest(), options={"format": file.format, **columns.options})
     importer = RowImporter(store, governor, source)
-    progress = drive(importer.resume()) or Progress(0, sum(1 for _ in rows(file, columns)))
+    progress = drive(importer.resume()) or Progress(0, sum(1 for _ in rows(file, columns, protected=protected)))
     file.check_unchanged()
     report(progress)
     outcome = Outcome(total=progress.total, skipped=progress.rows)
     started = time.monotonic()
     if not progress.is_finished:
-        for chunk in chunks(rows(file, columns, skip=progress.rows)):
+        for chunk in chunks(rows(file, columns, skip=progress.rows, protected=protected)):
             file.check_unchanged()
             progress = drive(importer.append(chunk, progress.total))
             outcome.imported += len(chunk)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any, Self
 
-from eventstate.core.chain import REST, genesis, sealed_start, stored_digest, verified
-from eventstate.core.chain import digest as digest_of
-from eventstate.core.documents import HEAD, Document, Key, made
-from eventstate.core.format import Entry, StoredEvent, decode_entry, decode_head, load_members
+import orjson
+
+from eventstate.core.chain import genesis, linked, stored_digest, verified
+from eventstate.core.documents import ENTRY, HEAD, Document, Key, Rows
+from eventstate.core.format import Entry, StoredEvent, decode_head, load_members
 from eventstate.errors import CorruptionError, EventStateError
 from eventstate.log.following.places import Stream
 from eventstate.log.following.selection import Selection
@@ -23,47 +25,55 @@ class Followed:
 
     Attributes:
         position: its place in store order; None where that is not known.
-        document: as it is stored.
-        is_checked: its digest was held against the entry before it.
+        stream: whose entry it is.
+        version: of its last event.
+        is_single: it is known to hold one event, without a look into it.
     """
 
-    __slots__ = ("_entry", "_is_decoded", "_problem", "document", "is_checked", "position")
+    __slots__ = ("_body", "_members", "_problem", "is_single", "position", "stream", "version")
 
-    def __init__(
-        self,
-        position: int | None,
-        document: Document,
-        entry: Entry | None = None,
-        problem: EventStateError | None = None,
-        is_checked: bool = True,
-        is_decoded: bool = True,
-    ) -> None:
+    def __init__(self, position: int | None, stream: Stream, version: int, body: bytes, is_single: bool) -> None:
         self.position = position
-        self.document = document
-        self._entry = entry
-        self._problem = problem
-        self.is_checked = is_checked
-        self._is_decoded = is_decoded
+        self.stream = stream
+        self.version = version
+        self.is_single = is_single
+        self._body = body
+        self._members: Any = None
+        self._problem: EventStateError | None = None
 
-    def _decode(self) -> None:
-        self._is_decoded = True
-        try:
-            self._entry = _unchecked(self.document)
-        except EventStateError as error:
-            self._problem = error
+    def _read(self) -> Any:
+        """Its members; None where the bytes can't be read."""
+        if self._members is None and self._problem is None:
+            try:
+                members = orjson.loads(self._body)
+                count = len(members["e"])
+                is_whole = count == 1 if self.is_single else count > 0
+                if is_whole and members["n"] == self.version and "f" not in members:
+                    self._members = members
+                    return members
+            except (ValueError, KeyError, TypeError):
+                pass
+            self._problem = _problem(self.key, self._body)
+        return self._members
 
     @property
     def entry(self) -> Entry | None:
         """Its events; None where the bytes can't be read."""
-        if not self._is_decoded:
-            self._decode()
-        return self._entry
+        members = self._read()
+        if members is None:
+            return None
+        events = members["e"]
+        return Entry(self.version, self.version - len(events) + 1, stored_digest(self._body), events, members)
+
+    def body(self, version: int) -> Mapping[str, Any] | None:
+        """One of its events, as it is stored; None where the bytes can't be read."""
+        members = self._members or self._read()
+        return None if members is None else members["e"][version - self.version - 1]
 
     @property
     def problem(self) -> EventStateError | None:
         """Why it can't be trusted or read, if so: a CorruptionError or a FormatError."""
-        if not self._is_decoded:
-            self._decode()
+        self._read()
         return self._problem
 
     @property
@@ -71,19 +81,20 @@ class Followed:
         """Whether a problem is known already."""
         return self._problem is not None
 
+    def with_problem(self, problem: EventStateError, members: Any = None) -> Self:
+        """Itself, with what is wrong with it, and its members where they can be read nevertheless."""
+        self._problem, self._members = problem, members
+        return self
+
     def without_problem(self) -> Followed:
         """The same entry, taken for good."""
-        return Followed(self.position, self.document, self._entry, None, self.is_checked)
+        taken = Followed(self.position, self.stream, self.version, self._body, self.is_single)
+        taken._members = self._members
+        return taken
 
     @property
-    def stream(self) -> Stream:
-        key = self.document[0]
-        return key[1], key[2]
-
-    @property
-    def version(self) -> int:
-        """Of its last event."""
-        return self.document.key.n
+    def key(self) -> Key:
+        return Key(ENTRY, *self.stream, self.version)
 
     def events(self, selection: Selection) -> Sequence[StoredEvent]:
         """Those of its events that are wanted."""
@@ -95,6 +106,8 @@ class Followed:
 
     def is_wanted(self, selection: Selection) -> bool:
         """Whether any of its events is wanted, or it must be told of since it can't be read."""
+        if selection.actions is None:
+            return True
         entry = self.entry
         return entry is None or self._problem is not None or selection.takes_entry(entry)
 
@@ -113,68 +126,65 @@ class ChainChecks:
         ``after`` is the version up to which the stream was read before, where that is known. An entry that does not
         follow it comes with a problem, which `judged` may take back.
         """
-        key = document[0]
-        stream = key[1], key[2]
+        key, body, _, _ = document
+        return self._follow(position, (key.owner, key.id), key.n, body, after)
+
+    def follow_all(self, entries: Rows, selection: Selection) -> list[Followed]:
+        """`follow` for those entries of wanted streams, in store order; they come by the ten thousands."""
+        tips, streams = self._tips, entries.streams
+        found: list[Followed] = []
+        for position, number, version, _, body in entries.rows:
+            stream = streams[number]
+            known = tips.get(stream)
+            if known is not None:  # so it is wanted
+                before, digest = known
+                digest = linked(digest, body)
+                if digest is not None:
+                    tips[stream] = version, digest
+                    found.append(Followed(position, stream, version, body, version == before + 1))
+                    continue
+            elif not selection.takes_stream(Key(ENTRY, *stream, version)):
+                continue
+            found.append(self._follow(position, stream, version, body, None))
+        return found
+
+    def _follow(self, position: int | None, stream: Stream, version: int, body: bytes, after: int | None) -> Followed:
         tips = self._tips
         known = tips.get(stream)
         if known is not None:
-            try:
-                digest = verified(known[1], document[1], key)
-            except EventStateError:
-                followed = self._followed(position, document, known[0])
-            else:
-                tips[stream] = key[3], digest
-                return Followed(position, document, None, None, True, False)
-        else:
-            followed = self._followed(position, document, after)
-        tips[stream] = key[3], stored_digest(document[1])
+            after, digest = known
+            digest = linked(digest, body)
+            if digest is not None:
+                tips[stream] = version, digest
+                return Followed(position, stream, version, body, version == after + 1)
+        followed = self._followed(Followed(position, stream, version, body, False), body, after)
+        tips[stream] = version, stored_digest(body)
         if len(tips) > self._remembered:
             for old in list(islice(tips, len(tips) // 2)):
                 del tips[old]
         return followed
 
-    def follow_all(self, entries: Iterable[tuple[int, Document]]) -> list[Followed]:
-        """`follow` for entries in store order, which come by the ten thousands."""
-        tips, follow = self._tips, self.follow
-        found: list[Followed] = []
-        add = found.append
-        for position, document in entries:
-            key, body, _, _ = document
-            _, owner, id, version = key
-            known = tips.get((owner, id))
-            if known is None:
-                add(follow(position, document, None))
-                continue
-            start = body[:REST]
-            digest = digest_of(known[1], body[REST:])
-            if start != sealed_start(digest):
-                add(follow(position, document, None))
-                continue
-            tips[owner, id] = version, digest
-            add(Followed(position, document, None, None, True, False))
-        return found
-
-    def _followed(self, position: int | None, document: Document, before: int | None) -> Followed:
+    def _followed(self, found: Followed, body: bytes, before: int | None) -> Followed:
         """An entry that does not follow the one before it by its digest, or of which that one is not at hand."""
-        key = document.key
-        try:
-            entry = _unchecked(document)
-            if entry.first == 1:
-                decode_entry(document, genesis(key.owner, key.id))
-        except EventStateError as error:
-            return Followed(position, document, None, error)
+        entry, key = found.entry, found.key
+        if entry is None:
+            return found
+        if entry.first == 1:
+            try:
+                verified(genesis(key.owner, key.id), body, key)
+            except CorruptionError as error:
+                return found.with_problem(error)
         if before is None:
-            return Followed(position, document, entry, None, entry.first == 1)
+            return found
         if entry.first <= before:
             problem = CorruptionError(where=str(key), problem=f"it comes after version {before}")
-            return Followed(position, document, entry, problem, False)
-        if entry.first == before + 1 and key[1:3] in self._tips:
-            problem = CorruptionError(where=str(key), problem="its bytes do not match their digest")
-            return Followed(position, document, None, problem)
-        if entry.first == before + 1:
-            return Followed(position, document, entry, None, entry.first == 1)
-        problem = CorruptionError(where=str(key), problem=f"version {before + 1} is missing before it")
-        return Followed(position, document, entry, problem, False)
+            return found.with_problem(problem, entry.members)
+        if entry.first > before + 1:
+            problem = CorruptionError(where=str(key), problem=f"version {before + 1} is missing before it")
+            return found.with_problem(problem, entry.members)
+        if found.stream in self._tips:
+            return found.with_problem(CorruptionError(where=str(key), problem="its bytes do not match their digest"))
+        return found
 
     async def judged(self, found: list[Followed]) -> list[Followed]:
         """The same entries, without the problem of those whose predecessors were pruned."""
@@ -186,7 +196,8 @@ class ChainChecks:
 
     async def _judged(self, found: list[Followed]) -> list[Followed]:
         for number, followed in enumerate(found):
-            if not followed.is_suspect or followed.entry is None:
+            entry = followed.entry if followed.is_suspect else None
+            if entry is None:
                 continue
             key = Key(HEAD, *followed.stream)
             head = (await self._store.get([key])).documents.get(key)
@@ -194,25 +205,20 @@ class ChainChecks:
                 base = decode_head(head)[0].tip.base if head is not None else None
             except EventStateError:
                 base = None
-            if base is not None and base.version >= followed.entry.first - 1:
+            if base is not None and base.version >= entry.first - 1:
                 found[number] = followed.without_problem()
         return found
 
 
-def _unchecked(document: Document) -> Entry:
-    """An entry whose digest can't be checked, since the one before it is not at hand.
-
-    Raises:
-        CorruptionError: it is no entry, or not this one.
-        FormatError: a newer version of this library wrote it.
-    """
-    key, body, _, _ = document
-    members = load_members(body, key)
+def _problem(key: Key, body: bytes) -> EventStateError:
+    """Why an entry can't be read."""
     try:
-        events, version = members["e"], members["n"]
-        entry: Entry = made(Entry, (version, version - len(events) + 1, stored_digest(body), events, members))
+        members = load_members(body, key)
+        count = len(members["e"])
+        if members["n"] != key.n:
+            return CorruptionError(where=str(key), problem=f"it holds version {members['n']}")
+        return CorruptionError(where=str(key), problem=f"it holds {count} events, which is not what its version says")
     except (KeyError, TypeError) as error:
-        raise CorruptionError(where=str(key), problem=f"it is no entry ({error})") from None
-    if version != key.n:
-        raise CorruptionError(where=str(key), problem=f"it holds version {version}")
-    return entry
+        return CorruptionError(where=str(key), problem=f"it is no entry ({error})")
+    except EventStateError as error:
+        return error

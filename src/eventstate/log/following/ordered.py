@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from eventstate.core.documents import rows_of
 from eventstate.log.following.followed import ChainChecks
 from eventstate.log.following.follower import PAGE, Reading
 from eventstate.log.following.places import Place
@@ -24,6 +25,8 @@ class OrderedFollower:
         self.is_caught_up = False
         self._store = store
         self._position = position
+        self._end: int | None = None
+        """The last position of what was committed before `is_caught_up` was asked for; None as long as unknown."""
         self._checks = ChainChecks(store)
         # Opened before the first look: what is committed between a look and a wait ends the wait at once.
         self._watch = store.watch([entries_of(selection.governor or "")])
@@ -37,21 +40,22 @@ class OrderedFollower:
 
     def catch_up_anew(self) -> None:
         self.is_caught_up = False
+        self._end = None
 
     async def read(self, limit: int = PAGE) -> Reading:
         page = await self._store.feed(self._position, limit=limit)
         selection = self.selection
-        entries = page.entries
-        if not selection.takes_all:
-            takes = selection.takes_stream
-            entries = [item for item in entries if takes(item[1].key)]
-        found = self._checks.follow_all(entries)
+        found = self._checks.follow_all(rows_of(page.entries), selection)
         found = await self._checks.judged(found)
         if selection.actions is not None:
             found = [followed for followed in found if followed.is_wanted(selection)]
-        self._position = page.position
-        # A page may end early, so only an empty one says that everything before it has been read.
-        if not page.entries:
+        # A page may end early, so only an empty one says that there was no more. Where others write all the time
+        # there may never be one.
+        end = self._end
+        if end is None and page.entries and not self.is_caught_up:
+            end = await last_position(self._store, page.position)
+        self._position, self._end = page.position, end
+        if not page.entries or (end is not None and page.position >= end):
             self.is_caught_up = True
         return Reading(found, bool(page.entries))
 
@@ -65,8 +69,8 @@ class OrderedFollower:
         self._watch.close()
 
 
-async def last_position(store: Store) -> int:
-    """The position of the last entry there is now, of a store that has an order; 0 for none.
+async def last_position(store: Store, below: int = 0) -> int:
+    """The position of the last entry there is now, of a store that has an order; ``below`` if none is after that.
 
     Positions are numbers that a feed can be asked about, so it is found by halving.
     """
@@ -74,11 +78,11 @@ async def last_position(store: Store) -> int:
     async def is_end(position: int) -> bool:
         return not (await store.feed(position, limit=1)).entries
 
-    if await is_end(0):
-        return 0
-    below, end = 0, 1
-    while not await is_end(end):
-        below, end = end, end * 2
+    if await is_end(below):
+        return below
+    step = 1
+    while not await is_end(end := below + step):
+        below, step = end, step * 2
     while end - below > 1:
         middle = (below + end) // 2
         if await is_end(middle):

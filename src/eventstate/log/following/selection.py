@@ -42,10 +42,5 @@ class Selection(NamedTuple):
         """Whether any event of an entry of a wanted stream is wanted."""
         return self.actions is None or any(body["type"] in self.actions for body in entry.events)
 
-    @property
-    def takes_all(self) -> bool:
-        """Whether nothing is left out."""
-        return self == EVERYTHING
-
 
 EVERYTHING: Final = Selection()

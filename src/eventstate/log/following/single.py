@@ -9,6 +9,7 @@ from eventstate.log.following.followed import ChainChecks, Followed
 from eventstate.log.following.follower import PAGE, Reading
 from eventstate.log.following.places import Place
 from eventstate.log.following.selection import Selection
+from eventstate.log.following.swept import said_version
 from eventstate.stores.base import Store
 
 
@@ -27,6 +28,8 @@ class StreamFollower:
         self._stream = selection.governor, selection.state_id
         self._store = store
         self._version = version
+        self._end: int | None = None
+        """The version that its head said when `is_caught_up` was asked for; None as long as unknown."""
         self._checks = ChainChecks(store, remembered=1)
         self._watch = store.watch([Key(HEAD, *self._stream)])
 
@@ -39,6 +42,7 @@ class StreamFollower:
 
     def catch_up_anew(self) -> None:
         self.is_caught_up = False
+        self._end = None
 
     async def read(self, limit: int = PAGE) -> Reading:
         owner, id = self._stream
@@ -52,11 +56,19 @@ class StreamFollower:
             found.append(self._checks.follow(None, document, version))
             version = document.key.n
         found = await self._checks.judged(found)
-        self._version = version
-        if page.next is None:
+        end = self._end
+        if end is None and page.next is not None and not self.is_caught_up:  # others may write as fast as this reads
+            end = await self._head_version()
+        self._version, self._end = version, end
+        if page.next is None or (end is not None and version >= end):
             self.is_caught_up = True
         wanted = [followed for followed in found if followed.is_wanted(self.selection)]
         return Reading(wanted, page.next is not None)
+
+    async def _head_version(self) -> int | None:
+        key = Key(HEAD, *self._stream)
+        head = (await self._store.get([key])).documents.get(key)
+        return None if head is None else said_version(head)
 
     async def wait(self, timeout: float) -> None:
         await self._watch.wait(timeout)

@@ -53,9 +53,15 @@ class SweptFollower:
         self._behind: deque[Stream] = deque()
         self._queued: set[Stream] = set()
         self._sweep = Sweep(store, selection)
-        self._sweep.begin()
+        self._owed: dict[Stream, int | None] = {}
+        """What the first sweep found unread, and up to which version; None where the head does not say."""
+        self._suspects: set[Stream] = set()
+        """What a later sweep has taken for unread."""
+        self._has_missed = False
+        """Whether there was anything: a damaged head says so each time."""
         self._has_swept = False
         self._hints_read = False
+        self._begin_sweep()
         self._is_sweeps_turn = False
         self._active: OrderedDict[Stream, None] = OrderedDict()
         self._watch: Watch | None = None
@@ -74,7 +80,8 @@ class SweptFollower:
 
     @property
     def is_caught_up(self) -> bool:
-        self._was_caught_up = self._was_caught_up or (self._has_swept and not self._behind and self._hints_read)
+        # Neither that nothing is behind, nor that the feed has ended: with busy writers that may never be.
+        self._was_caught_up = self._was_caught_up or (self._has_swept and not self._owed)
         return self._was_caught_up
 
     def moved(self) -> Place:
@@ -83,7 +90,8 @@ class SweptFollower:
 
     def catch_up_anew(self) -> None:
         self._has_swept = self._hints_read = self._was_caught_up = False
-        self._sweep.begin()
+        self._owed = {}
+        self._begin_sweep()
 
     def reached(self, stream: Stream) -> int:
         """The version up to which a stream has been read."""
@@ -128,9 +136,16 @@ class SweptFollower:
             taking.add(self._checks.follow(None, document, taking.reached(stream)))
         await self._checks.judged(taking.found)
         found = self._taken(taking)
+        owed = self._owed.get(stream)
+        if page.next is None or (owed is not None and self.reached(stream) >= owed):
+            self._owed.pop(stream, None)
         if page.next is None:
             self._behind.popleft()
             self._queued.discard(stream)
+        if page.documents and stream in self._suspects:
+            self._has_missed = True
+            if not self._sweep.is_under_way:
+                self._plan_sweep()
         return found
 
     def _taken(self, taking: Taking) -> Sequence[Followed]:
@@ -176,25 +191,37 @@ class SweptFollower:
     def _look_at(self, head: Document) -> bool:
         """Whether the stream of a head has more than was read of it."""
         stream = head.key.owner, head.key.id
-        version = _version(head)
+        version = said_version(head)
         if version is not None and version <= self.reached(stream):
             return False
         if stream not in self._queued:
             self._queue(stream)
         return True
 
+    def _begin_sweep(self) -> None:
+        self._sweep.begin()
+        self._suspects = set()
+        self._has_missed = False
+
+    def _plan_sweep(self) -> None:
+        shortest, longest = SWEEP_SECONDS
+        self._sweep_pause = shortest if self._has_missed else min(self._sweep_pause * 2, longest)
+        pause = max(self._sweep_pause, self._sweep.heads * SECONDS_PER_HEAD)
+        self._sweep_due = self._store.runtime.monotonic() + pause
+
     async def _sweep_on(self) -> Reading:
         if not self._sweep.is_under_way:
-            self._sweep.begin()
-        missed = sum(self._look_at(head) for head in await self._sweep.next_heads())
-        self._sweep.missed += missed
+            self._begin_sweep()
+        for head in await self._sweep.next_heads():
+            if not self._look_at(head):
+                continue
+            stream = head.key.owner, head.key.id
+            if self._has_swept:
+                self._suspects.add(stream)
+            else:  # the feed may not have been read to its end yet
+                self._owed[stream] = said_version(head)
         if not self._sweep.is_under_way:
-            shortest, longest = SWEEP_SECONDS
-            # Before the first sweep the feed may not have been read to its end yet.
-            surprised = self._has_swept and self._sweep.missed
-            self._sweep_pause = shortest if surprised else min(self._sweep_pause * 2, longest)
-            pause = max(self._sweep_pause, self._sweep.heads * SECONDS_PER_HEAD)
-            self._sweep_due = self._store.runtime.monotonic() + pause
+            self._plan_sweep()
             self._has_swept = True
         return Reading((), more=self._sweep.is_under_way or bool(self._behind))
 
@@ -253,13 +280,12 @@ class Sweep:
         self._selection = selection
         self.is_under_way = False
         self.heads = 0
-        self.missed = 0
         self._owner = ""
         self._after: Key | None = None
 
     def begin(self) -> None:
         self.is_under_way = True
-        self.heads = self.missed = 0
+        self.heads = 0
         self._owner = self._selection.governor or ""
         self._after = None
 
@@ -289,13 +315,13 @@ async def current_versions(store: Store, selection: Selection) -> dict[Stream, i
     versions: dict[Stream, int] = {}
     while sweep.is_under_way:
         for head in await sweep.next_heads():
-            version = _version(head)
+            version = said_version(head)
             if version is not None:
                 versions[head.key.owner, head.key.id] = version
     return versions
 
 
-def _version(head: Document) -> int | None:
+def said_version(head: Document) -> int | None:
     """The version that a head says, unchecked: None where it can't be read, so that one looks at the entries."""
     version = _members(head).get("n")
     return version if isinstance(version, int) else None

@@ -13,6 +13,7 @@ import orjson
 from eventstate.core.seals import Seal, SealedTip, seal_members, seal_of_members
 from eventstate.errors import InvalidInputError
 from eventstate.stores.folders import fsync_folder
+from eventstate.stores.own_files import refuse_own
 
 FORM: Final = "seal 1"
 MAX_FIRST_LINE: Final = 64 * 1024
@@ -39,9 +40,10 @@ class SealFile:
         """Read the first line of a file; the list, if there is one, is read when it is needed.
 
         Raises:
-            InvalidInputError: there is no such file, or it is no seal, or not as it was exported.
+            InvalidInputError: there is no such file, or it is no seal, or not as it was exported, or a store's own.
         """
         file = Path(path)
+        refuse_own(file)
         try:
             with file.open("rb") as lines:
                 first = lines.readline(MAX_FIRST_LINE)
@@ -72,9 +74,14 @@ def lines_of(tips: Iterable[SealedTip]) -> bytes:
 
 
 class NewFile:
-    """A file that is there whole, or not at all; an older one of its name stays until then."""
+    """A file that is there whole, or not at all; an older one of its name stays until then.
+
+    Raises:
+        InvalidInputError: it is the file of a store that this process has open.
+    """
 
     def __init__(self, path: Path, unique: str) -> None:
+        refuse_own(path)
         self._path = path
         self._part = path.with_name(f".{path.name}.{unique}")
 

@@ -12,6 +12,7 @@ from eventstate.core.seals import Root, Seal, SealedTip, decode_line, decode_par
 from eventstate.errors import CorruptionError, InvalidInputError
 from eventstate.runtime.base import Runtime
 from eventstate.stores.base import Store
+from eventstate.stores.own_files import refuse_own
 
 FILE_PAGE_BYTES = 1024 * 1024
 
@@ -66,6 +67,7 @@ class FiledPages:
         return await self._runtime.run_blocking(self._read)
 
     def _read(self) -> Sequence[SealedTip]:
+        refuse_own(self._file)
         try:
             with self._file.open("rb") as lines:
                 lines.seek(self._at)

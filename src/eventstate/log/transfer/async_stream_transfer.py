@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventstate.errors import ConfigurationError
+from eventstate.log.transfer.decrypting import Keys
 from eventstate.log.transfer.report import TransferProgress, TransferReport
 from eventstate.log.transfer.source import Selection
 from eventstate.log.transfer.transferring import Transferring
@@ -31,11 +32,14 @@ class AsyncStreamTransfer:
         commands: bool = False,
         documents: bool = False,
         replace: bool = False,
+        decrypt: Keys | None = None,
         progress: TransferProgress | None = None,
     ) -> TransferReport:
         """As `StreamTransfer.export_file`."""
         selection = Selection.of(prefix=prefix, state_ids=state_ids, commands=commands, documents=documents)
-        return await self._transferring.export_file(Path(path), selection, replace=replace, progress=progress)
+        return await self._transferring.export_file(
+            Path(path), selection, replace=replace, progress=progress, decrypt=decrypt
+        )
 
     async def import_file(
         self, path: str | os.PathLike[str], *, rechain: bool = False, progress: TransferProgress | None = None

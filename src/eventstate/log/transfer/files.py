@@ -19,6 +19,7 @@ from eventstate.log.transfer.report import TransferReport
 from eventstate.log.transfer.streams import LooseItem, StreamHead, StreamPart, Walk
 from eventstate.runtime.base import Runtime
 from eventstate.stores.folders import fsync_folder
+from eventstate.stores.own_files import refuse_own
 
 MAX_LINE: Final = 4 * 1024 * 1024
 """Longer than any line with a body within the limits of a store."""
@@ -30,16 +31,19 @@ _ZIPPED: Final = ".gz"
 class ExportFile:
     """An export on its way to a file. Nothing has the file's name before all of it is there and synced."""
 
-    def __init__(self, path: Path, runtime: Runtime, *, replace: bool) -> None:
+    def __init__(self, path: Path, runtime: Runtime, *, replace: bool, is_private: bool = False) -> None:
         self._path = path
         self._part = path.with_name(f".{path.name}.{runtime.unique()}.part")
         self._runtime = runtime
         self._digest = hashlib.sha256()
         self._lines: list[bytes] = []
         self._size = 0
+        refuse_own(path)
         if path.exists() and not replace:
             raise InvalidInputError(f"{path} exists: choose another name, or say that it may be replaced")
         try:
+            if is_private:
+                self._part.touch(mode=0o600)
             self._raw = self._part.open("wb")
         except OSError as error:
             raise InvalidInputError(f"{self._part} can't be written: {error.strerror}") from None
@@ -162,6 +166,7 @@ class Lines:
 
 
 def _opened(path: Path) -> IO[bytes]:
+    refuse_own(path)
     try:
         return path.open("rb")
     except OSError as error:
@@ -269,11 +274,16 @@ def check_file(path: Path) -> tuple[Header, Counts]:
     """Read a file to its end: form, digests, chains and counts.
 
     Raises:
-        ExportFileError: something is not as it was written; the line is named.
+        ExportFileError: something is not as it was written, or it was decrypted; the line is named.
         FormatError: a newer version of this library wrote it.
     """
     lines = Lines(path)
     try:
+        if lines.header.decrypted:
+            raise lines.error(
+                "it was exported decrypted, to be read: its entries are not as they are stored, and would be stored in"
+                " the clear; export them again without decrypting"
+            )
         counted = _counted(lines)
         if counted != lines.counts:
             raise lines.error("its counts are not those of what comes before")

@@ -22,6 +22,12 @@ ITEMS: Final = 200
 
 ATTEMPTS: Final = 3
 
+_ADVICE: Final = {
+    COMMAND: "the idempotency key stands for another command there; leave keys out (--commands)",
+    DOCUMENT: "the document has another content, and no history that would say which one is newer; delete it in the"
+    " target by a transaction and copy again, or leave documents out (--documents)",
+}
+
 
 class LooseTarget:
     """Writes what belongs to no stream into one governor of a store."""
@@ -78,7 +84,7 @@ class LooseTarget:
         found = (await self._store.get([put.key for put in puts])).documents
         for put in puts:
             if put.key in found and found[put.key].body != put.body:
-                problem = f"the {put.key.kind} has another content"
+                problem = _ADVICE[put.key.kind]
                 raise HistoryConflictError(store=self._store.url, stream=put.key.id, problem=problem)
         return [put for put in puts if put.key not in found]
 

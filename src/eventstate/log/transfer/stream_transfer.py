@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventstate.errors import ConfigurationError
+from eventstate.log.transfer.decrypting import Keys
 from eventstate.log.transfer.report import TransferProgress, TransferReport
 from eventstate.log.transfer.source import Selection
 from eventstate.log.transfer.transferring import Transferring
@@ -39,6 +40,7 @@ class StreamTransfer:
         commands: bool = False,
         documents: bool = False,
         replace: bool = False,
+        decrypt: Keys | None = None,
         progress: TransferProgress | None = None,
     ) -> TransferReport:
         """Write streams to a file of JSON lines, packed where its name ends in ``.gz``. It appears once it is complete.
@@ -50,17 +52,20 @@ class StreamTransfer:
             commands: idempotency keys too.
             documents: documents of transactions too.
             replace: whether a file of this name may be replaced.
+            decrypt: a `Keyring`: events and states that are encrypted under its keys come in the clear. The file
+                is for reading then, by its owner only; it can't be imported.
             progress: called with the report so far.
 
         Raises:
-            InvalidInputError: the file exists or can't be written, or the options exclude each other.
+            InvalidInputError: the file exists, can't be written or is a store's own, or the options exclude each other.
+            KeyLostError, DecryptionError: the keyring does not open what is to be decrypted.
             StateNotFoundError: one of ``state_ids`` does not exist.
             CorruptionError: a stream is not as it was written; `rebuild` mends a head.
             TransactionConflictError: a stream was pruned while it was read; run it again.
         """
         selection = Selection.of(prefix=prefix, state_ids=state_ids, commands=commands, documents=documents)
         return drive(
-            self._transferring.export_file(Path(path), selection, replace=replace, progress=progress),
+            self._transferring.export_file(Path(path), selection, replace=replace, progress=progress, decrypt=decrypt),
         )
 
     def import_file(
@@ -74,9 +79,10 @@ class StreamTransfer:
             progress: called with the report so far.
 
         Raises:
-            ExportFileError: the file is no export, is cut or was changed; nothing was written.
+            ExportFileError: the file is no export, is cut, was changed or was decrypted; nothing was written.
             ConfigurationError: it holds the streams of another governor, and ``rechain`` is not set.
-            InvalidInputError: the file can't be read, or holds encrypted values that are to get another governor.
+            InvalidInputError: the file can't be read or is a store's own, or holds encrypted values that are to get
+                another governor.
             HistoryConflictError: a stream exists with another history; what came before it is written.
             TransactionConflictError: others write to these streams meanwhile; run it again.
             CorruptionError: a stream exists and is corrupt.

@@ -102,6 +102,11 @@ class Walk:
         self.incarnation = 1
 
     @property
+    def at(self) -> int:
+        """When the last entry so far was recorded."""
+        return self.last["at"] if self.last is not None else 0
+
+    @property
     def events(self) -> Sequence[Mapping[str, Any]]:
         """Those of the last entry so far, as they are stored."""
         return self.last["e"] if self.last is not None else ()

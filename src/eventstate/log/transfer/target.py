@@ -8,13 +8,23 @@ how far a copy has come. Entries keep the token of the commit that made them, th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from eventstate.core.chain import head_context, seal
-from eventstate.core.documents import ENTRY, HEAD, Batch, Delete, Key, Operation, Put, Refused, Require
-from eventstate.core.format import DELETED, NO_CLOCK, Base, Tip, decode_head, encode_head, sealed_members, snapshot_key
+from eventstate.core.chain import head_context, seal, stored_digest
+from eventstate.core.documents import ENTRY, HEAD, SNAPSHOT, Batch, Delete, Key, Operation, Put, Refused, Require
+from eventstate.core.format import (
+    DELETED,
+    NO_CLOCK,
+    Base,
+    Tip,
+    decode_head,
+    encode_head,
+    load_members,
+    sealed_members,
+    snapshot_key,
+)
 from eventstate.errors import HistoryConflictError, TransactionConflictError
 from eventstate.log.transfer.places import TargetHeads
 from eventstate.log.transfer.report import TransferReport
@@ -29,6 +39,17 @@ SPARE_OPERATIONS: Final = 8
 """Left free in a batch for the head of the stream that is under way and for parts that are kept together."""
 
 
+class _Anchor(NamedTuple):
+    """Where the new chain of a stream that is pruned in its source goes on: its place, digest and time in the target.
+
+    The digests before it can't be made from the source any more.
+    """
+
+    version: int
+    digest: bytes
+    at: int
+
+
 @dataclass(slots=True)
 class _Writing:
     """A stream on its way into the store: as it was found there, and what has been gathered of it since."""
@@ -40,6 +61,7 @@ class _Writing:
     is_partial: bool
     is_proven: bool
     """What was found is the beginning of what is copied."""
+    anchor: _Anchor | None = None
     snapshots: list[int] = field(default_factory=list[int])
     """Those of the source that are here, too."""
     gathered: int = 0
@@ -101,8 +123,33 @@ class StreamTarget:
             is_partial=is_partial,
             is_proven=found is None,
         )
+        if found is not None and head.base is not None and self._source != self._owner:
+            self._stream.anchor = await self._anchor(found, head.base)
+            self._follow_anchor(self._stream)
         self._prove(self._stream)  # a source that was pruned may begin just where this one ends
         return True
+
+    async def _anchor(self, found: Tip, base: Base) -> _Anchor:
+        """The target's place at which its source begins, or the first one after it that the target still has."""
+        version = max(base.version, found.base.version if found.base is not None else 0)
+        is_base = found.base is not None and found.base.version == version
+        key = Key(SNAPSHOT if is_base else ENTRY, self._owner, found.id, version)
+        document = (await self._store.get([key])).documents.get(key)
+        if document is None:
+            raise self._conflict(found.id, f"no event of its source ends at version {version} there")
+        members = sealed_members(document) if is_base else load_members(document.body, key)
+        digest = found.base.digest if is_base and found.base is not None else stored_digest(document.body)
+        return _Anchor(version, digest, members["at"])
+
+    def _follow_anchor(self, stream: _Writing) -> None:
+        if stream.anchor is not None and stream.walk.version == stream.anchor.version:
+            stream.walk.made_digest = stream.anchor.digest
+
+    def _check_anchor(self, stream: _Writing, at: int) -> None:
+        """What ends where the target's entry does must have been recorded at the same time: then it is the same."""
+        anchor = stream.anchor
+        if anchor is not None and stream.walk.version == anchor.version and at != anchor.at:
+            raise self._conflict(stream.head.id, f"they differ at version {anchor.version} or before")
 
     def _check_place(self, found: Tip, head: StreamHead) -> None:
         if found.version > head.version:
@@ -128,12 +175,17 @@ class StreamTarget:
         if part.name == "entry" and self._is_full(len(part.body)) and (stream.is_ahead or not stream.gathered):
             await self.flush()
         if part.name == "snapshot":
-            self._take_snapshot(stream, stream.walk.snapshot(part))
+            body = stream.walk.snapshot(part)
+            if stream.walk.last is None:  # of its base: the last entry that is pruned
+                self._check_anchor(stream, orjson.loads(part.body)["at"])
+            self._take_snapshot(stream, body)
         else:
             self._take_entry(stream, stream.walk.entry(part))
 
     def _take_entry(self, stream: _Writing, body: bytes) -> None:
         walk, found = stream.walk, stream.found
+        self._check_anchor(stream, walk.at)
+        self._follow_anchor(stream)
         self._prove(stream)
         if found is not None and walk.version <= found.version:
             return

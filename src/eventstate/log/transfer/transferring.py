@@ -9,6 +9,7 @@ from eventstate.core.exports import Header, head_line, header_line, loose_line, 
 from eventstate.core.format import decode_head
 from eventstate.core.ids import check_id
 from eventstate.errors import ConfigurationError, CorruptionError, HistoryConflictError
+from eventstate.log.transfer.decrypting import Decryption, Keys
 from eventstate.log.transfer.files import ExportFile, FileSource, Lines, check_file
 from eventstate.log.transfer.loose import LooseTarget
 from eventstate.log.transfer.places import TargetHeads
@@ -44,28 +45,39 @@ class Transferring:
         self.governor = check_id("governor", governor)
 
     async def export_file(
-        self, path: Path, selection: Selection, *, replace: bool, progress: TransferProgress | None
+        self,
+        path: Path,
+        selection: Selection,
+        *,
+        replace: bool,
+        progress: TransferProgress | None,
+        decrypt: Keys | None = None,
     ) -> TransferReport:
-        """Write the selected streams to a file."""
-        file = ExportFile(path, self.store.runtime, replace=replace)
+        """Write the selected streams to a file; with a keyring, what is encrypted in the clear."""
+        opening = Decryption(decrypt, self.store, self.governor) if decrypt is not None else None
+        file = ExportFile(path, self.store.runtime, replace=replace, is_private=opening is not None)
         try:
-            report = await self._export(file, selection, progress or _silent)
+            report = await self._export(file, selection, progress or _silent, opening)
             await file.finish(report.counts)
         except BaseException:
             file.abandon()
             raise
         return report
 
-    async def _export(self, file: ExportFile, selection: Selection, progress: TransferProgress) -> TransferReport:
+    async def _export(
+        self, file: ExportFile, selection: Selection, progress: TransferProgress, opening: Decryption | None
+    ) -> TransferReport:
         report = TransferReport()
         source = StoreSource(self.store, self.governor, selection)
-        header = Header(self.governor, selection.prefix, selection.state_ids, selection.includes)
+        choice = (selection.prefix, selection.state_ids, selection.includes)
+        header = Header(self.governor, *choice, decrypted=opening is not None)
         await file.write(header_line(header))
         while (head := await source.next()) is not None:
             walk = Walk(head, self.governor, self.governor)
-            await file.write(head_line(head.id, head.members))
+            members = head.members if opening is None else await opening.head(head.id, head.members)
+            await file.write(head_line(head.id, members))
             try:
-                await self._export_parts(file, source, walk, report)
+                await self._export_parts(file, source, walk, report, opening)
             except CorruptionError:
                 await source.check_unchanged(head)
                 raise
@@ -79,7 +91,14 @@ class Transferring:
             progress(report)
         return report
 
-    async def _export_parts(self, file: ExportFile, source: StreamSource, walk: Walk, report: TransferReport) -> None:
+    async def _export_parts(
+        self,
+        file: ExportFile,
+        source: StreamSource,
+        walk: Walk,
+        report: TransferReport,
+        opening: Decryption | None,
+    ) -> None:
         while parts := await source.parts():
             for part in parts:
                 if part.name == "entry":
@@ -89,7 +108,11 @@ class Transferring:
                 else:
                     walk.snapshot(part)
                     report.snapshots += 1
-                await file.write(part_line(walk.head.id, part.name, part.body))
+                body = part.body
+                if opening is not None:
+                    opened = opening.entry if part.name == "entry" else opening.snapshot
+                    body = await opened(walk.head.id, walk.version, body)
+                await file.write(part_line(walk.head.id, part.name, body))
         walk.finish()
 
     async def import_file(self, path: Path, *, rechain: bool, progress: TransferProgress | None) -> TransferReport:

@@ -14,6 +14,7 @@ import apsw
 
 from eventstate.errors import ConfigurationError, InvalidInputError, StoreUnavailableError
 from eventstate.stores.base import Store
+from eventstate.stores.own_files import refuse_own
 from eventstate.stores.sqlite import schema
 from eventstate.stores.sqlite.connection import Settings, connect, fsync_folder
 from eventstate.stores.sqlite.faults import mapped
@@ -31,6 +32,7 @@ def backup(store: Store, destination: Path) -> int:
     """
     if not isinstance(store, SqliteStore):
         raise InvalidInputError(f"{store.url} is no SQLite store; see its provider's own backups")
+    refuse_own(destination)
     if destination.exists():
         raise InvalidInputError(f"{destination} exists; name a new file")
     partial = destination.with_name(destination.name + ".partial")

@@ -19,6 +19,7 @@ from eventstate.stores.sqlite.connection import Settings, connect
 from eventstate.stores.sqlite.faults import mapped
 from eventstate.stores.sqlite.group import GroupCommit, Member
 from eventstate.stores.sqlite.readers import Readers
+from eventstate.stores.sqlite.reading import StreamNames
 from eventstate.stores.sqlite.watching import Watching
 from eventstate.stores.sqlite.writing import StreamNumbers, Writing
 
@@ -36,6 +37,7 @@ class Engine:
         self._pid = os.getpid()
         self._closed = False
         self._known: StreamNumbers = {}
+        self._names: StreamNames = {}
         self._readers = Readers(settings, lambda: connect(settings, writable=False))
         self._writer: apsw.Connection | None = None
         self._checkpointer = Checkpointer(settings)
@@ -102,6 +104,13 @@ class Engine:
         if len(self._known) > MAX_KNOWN_STREAMS:
             self._known = {}
         return self._known
+
+    @property
+    def names(self) -> StreamNames:
+        """The same for the names of streams by their numbers."""
+        if len(self._names) > MAX_KNOWN_STREAMS:
+            self._names = {}
+        return self._names
 
     @contextmanager
     def reader(self) -> Generator[apsw.Connection]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, Final
 
 import apsw
 
-from eventstate.core.documents import ENTRY, HEAD, JOB, KINDS, TASK, Document, FeedPage, Key, made
+from eventstate.core.documents import ENTRY, HEAD, KINDS, Document, FeedPage, Key, Row, Rows, made
 from eventstate.stores.base import PAGE_BYTES
 from eventstate.stores.sqlite.writing import StreamNumbers
 
-Rows = Iterable[tuple[Any, ...]]
+Found = Iterable[tuple[Any, ...]]
+StreamNames = dict[int, tuple[str, str]]
 
 
 def document(connection: apsw.Connection, key: Key, known: StreamNumbers) -> Document | None:
@@ -61,7 +63,7 @@ def scan(
 
 def _heads(
     connection: apsw.Connection, owner: str, id: str | None, prefix: str, start: tuple[str, int], limit: int
-) -> Rows:
+) -> Found:
     sql = (
         "SELECT s.id, 0, h.revision, h.written_at, h.body FROM streams s JOIN heads h ON h.stream = s.number"
         " WHERE s.owner = ? AND s.id"
@@ -73,7 +75,7 @@ def _heads(
     return connection.execute(sql + " >= ? ORDER BY s.id LIMIT ?", (owner, prefix, limit + 1))
 
 
-def _entries(connection: apsw.Connection, owner: str, prefix: str, start: tuple[str, int], limit: int) -> Rows:
+def _entries(connection: apsw.Connection, owner: str, prefix: str, start: tuple[str, int], limit: int) -> Found:
     sql = (
         "SELECT s.id, e.version, e.position, e.written_at, e.body"
         " FROM streams s CROSS JOIN entries e ON e.stream = s.number"
@@ -91,7 +93,7 @@ def _others(
     prefix: str,
     start: tuple[str, int],
     limit: int,
-) -> Rows:
+) -> Found:
     sql = (
         "SELECT id, n, revision, written_at, body FROM documents"
         " WHERE kind = ? AND owner = ? AND id >= ? AND (id, n) > (?, ?)"
@@ -102,7 +104,7 @@ def _others(
     return connection.execute(sql + " ORDER BY id, n LIMIT ?", (kind, owner, max(prefix, start[0]), *start, limit + 1))
 
 
-def _page(rows: Rows, kind: str, owner: str, prefix: str, limit: int) -> tuple[list[Document], bool]:
+def _page(rows: Found, kind: str, owner: str, prefix: str, limit: int) -> tuple[list[Document], bool]:
     documents: list[Document] = []
     size = 0
     for id, n, revision, written_at, body in rows:
@@ -157,25 +159,48 @@ _NEXT_STREAM_OWNER = (
     " EXISTS (SELECT 1 FROM entries WHERE stream = number)) ORDER BY owner LIMIT 1)"
 )
 _NEXT_DOCUMENT_OWNERS = [
-    f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1"
-    for kind in sorted(KINDS - {HEAD, ENTRY, JOB, TASK})
+    f"SELECT min(owner) FROM documents WHERE kind = '{kind}' AND owner > ?1" for kind in sorted(KINDS - {HEAD, ENTRY})
 ]
 _NEXT_OWNER = f"SELECT min(owner) FROM ({' UNION ALL '.join([_NEXT_STREAM_OWNER, *_NEXT_DOCUMENT_OWNERS])})"
 
 
-def feed(connection: apsw.Connection, after: int, limit: int) -> FeedPage:
+_FEED = "SELECT position, stream, version, written_at, body FROM entries WHERE position > ? ORDER BY position LIMIT ?"
+# Without what belongs to no stream, such as the entry of stream 0 that keeps the highest position taken.
+_FEED_OF_STREAMS = (
+    "SELECT e.position, e.stream, e.version, e.written_at, e.body FROM entries e"
+    " JOIN streams s ON s.number = e.stream WHERE e.position > ? ORDER BY e.position LIMIT ?"
+)
+
+
+def feed(connection: apsw.Connection, after: int, limit: int, names: StreamNames) -> FeedPage:
     """Entries in commit order."""
-    rows = connection.execute(
-        "SELECT e.position, s.owner, s.id, e.version, e.written_at, e.body FROM entries e"
-        " JOIN streams s ON s.number = e.stream WHERE e.position > ? ORDER BY e.position LIMIT ?",
-        (after, limit),
-    )
-    entries: list[tuple[int, Document]] = []
+    rows = _feed_rows(connection, _FEED, after, limit)
+    if not _know_names(connection, rows, names):
+        rows = _feed_rows(connection, _FEED_OF_STREAMS, after, limit)
+        _know_names(connection, rows, names)
+    return FeedPage(Rows(rows, names), rows[-1][0] if rows else after)
+
+
+def _feed_rows(connection: apsw.Connection, sql: str, after: int, limit: int) -> list[Row]:
+    rows: list[Row] = []
     size = 0
-    for position, owner, id, version, written_at, body in rows:
-        key = made(Key, (ENTRY, owner, id, version))
-        entries.append((position, made(Document, (key, body, str(position), written_at))))
-        size += len(body)
+    for row in connection.execute(sql, (after, limit)):
+        rows.append(row)
+        size += len(row[4])
         if size >= PAGE_BYTES:
             break
-    return FeedPage(entries, entries[-1][0] if entries else after)
+    return rows
+
+
+def _know_names(connection: apsw.Connection, rows: Sequence[Row], names: StreamNames) -> bool:
+    """Have the names of the streams, read once where a join would read them for every entry; whether all have one."""
+    unknown = set(map(_STREAM, rows)) - names.keys()
+    for number in unknown:
+        row = connection.execute("SELECT owner, id FROM streams WHERE number = ?", (number,)).fetchone()
+        if row is None:
+            return False
+        names[number] = row
+    return True
+
+
+_STREAM: Final[Callable[[Row], Any]] = itemgetter(1)

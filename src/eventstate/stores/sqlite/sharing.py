@@ -18,6 +18,7 @@ from pathlib import Path
 import apsw
 
 from eventstate.errors import ConfigurationError, EventStateError, NotSupportedError
+from eventstate.stores.own_files import disown, own
 from eventstate.stores.sqlite.connection import Settings, create_file, identity
 from eventstate.stores.sqlite.engine import Engine, all_engines
 
@@ -41,6 +42,7 @@ def shared_engine(settings: Settings, new_node: Callable[[], str]) -> Engine:
         if engine is None:
             engine = Engine(settings, new_node)
             _shared[file, settings.read_only] = engine
+            own(settings.path)
         elif engine.settings.durability != settings.durability:
             already = engine.settings.durability
             raise ConfigurationError(f"{settings.url} is open in this process with durability={already}; use the same")
@@ -58,6 +60,7 @@ def release_engine(engine: Engine) -> None:
             if shared is engine:
                 del _shared[file]
     engine.close()
+    disown(engine.settings.path)
 
 
 def _refuse_inherited(settings: Settings) -> None:

@@ -107,8 +107,9 @@ class SqliteStore(Closing):
         self._check_open()
 
         def read() -> FeedPage:
-            with self._engine.reader() as connection:
-                return reading.feed(connection, after, limit)
+            engine = self._engine
+            with engine.reader() as connection:
+                return reading.feed(connection, after, limit, engine.names)
 
         return await self._runtime.run_blocking(read)
 

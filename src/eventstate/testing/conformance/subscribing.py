@@ -481,6 +481,49 @@ class SubscriptionCases(PersisterSuite):
         assert await second.call("parked") == []
 
     @case
+    async def test_later_events_of_its_stream_are_held_back(self) -> None:
+        _, persister = self.open_with()
+        await self.add(persister, "bad", "a")
+        await self.add(persister, "bad", "b", "c", "d")
+        await self.add(persister, "good", "e")
+        open_for = 2
+        seen: list[Told] = []
+
+        def handle(delivery: Delivery) -> None:
+            if delivery.state_id == "tally-bad" and delivery.version > open_for:
+                raise ZeroDivisionError
+            seen.append((delivery.state_id, delivery.version))
+
+        async def parked() -> list[tuple[int, int, bool]]:
+            return [(item.version, item.attempts, item.held) for item in await listener.call("parked")]
+
+        listener = self.listen(persister, "reader", attempts=2, on_poison="hold")
+        assert await listener.run(handle, until_caught_up=True) == 3
+        assert sorted(seen) == [("tally-bad", 1), ("tally-bad", 2), ("tally-good", 1)]
+        assert await parked() == [(3, 2, False), (4, 0, True)]
+        await listener.call("close")
+        await self.add(persister, "bad", "f")
+        await self.add(persister, "good", "g")
+        listener = self.listen(persister, "reader", attempts=2, on_poison="hold")
+        assert await listener.run(handle, until_caught_up=True) == 1, "another process holds them back, too"
+        assert await parked() == [(3, 2, False), (4, 0, True), (5, 0, True)]
+        report = await self.listen(persister, "reader").replay_parked(handle)
+        assert (report.handled, report.failed) == (0, 1), "nothing passes the first one, whoever tries"
+        open_for = 4
+        report = await listener.replay_parked(handle)
+        assert (report.handled, report.failed) == (2, 1)
+        assert await parked() == [(5, 1, True)]
+        open_for = 9
+        await self.add(persister, "bad", "h")
+        assert await listener.run(handle, until_caught_up=True) == 0
+        report = await listener.replay_parked(handle)
+        assert (report.handled, report.failed) == (2, 0)
+        await self.add(persister, "bad", "i")
+        assert await listener.run(handle, until_caught_up=True) == 1, "once they are through it goes on"
+        assert [version for id, version in seen if id == "tally-bad"] == [1, 2, 3, 4, 5, 6, 7]
+        assert await parked() == []
+
+    @case
     async def test_or_everything_stops_at_it(self) -> None:
         _, persister = self.open_with()
         for mark in "abc":

@@ -294,6 +294,20 @@ class CopyCases(TransferSuite):
             await self.transfer(first).copy_to(second, governor="annex", rechain=True)
 
     @case
+    async def test_new_chains_go_on_after_a_prune_of_the_source(self) -> None:
+        first, second = self.memory(), self.open()
+        await self.fill(first)
+        await self.transfer(first).copy_to(second, governor="annex", rechain=True)
+        tip = decode_head(await stored(first, head_key("tally-long")))[0].tip
+        await prune_at(first, "tally-long", tip.snapshots[0])
+        await self.persister(first).append(TALLIES, "long", Added("late"), expected=ANY)
+        report = await self.transfer(first).copy_to(second, governor="annex", rechain=True)
+        assert (report.streams, report.entries) == (1, 1)
+        persister = self.persister(second, governor="annex")
+        await self.consistent(persister)
+        assert (await self.marks(persister, "long"))[-1] == "late"
+
+    @case
     async def test_a_store_can_not_be_copied_into_itself(self) -> None:
         store = self.open()
         if store.url == "memory://":  # every one of them is called so

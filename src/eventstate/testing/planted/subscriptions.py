@@ -26,6 +26,7 @@ from eventstate.testing.planted.plant import Patch, Plant
 _read = OrderedFollower.read
 _followed = ChainChecks._followed
 _handle = Subscribing._handle
+_held_by = Subscribing._held_by
 
 
 class ImpatientSubscriptionCases(SubscriptionCases):
@@ -99,6 +100,14 @@ def _saves_blindly() -> list[Patch]:
     return [(Positions, "save", blindly)]
 
 
+def _holds_nothing_after_a_restart() -> list[Patch]:
+    async def held_by(self: Subscribing, delivery: Delivery) -> int:
+        self._held = self._held or {}
+        return await _held_by(self, delivery)
+
+    return [(Subscribing, "_held_by", held_by)]
+
+
 SUBSCRIPTION_PLANTS: Final[Sequence[Plant]] = (
     Plant(
         name="marks-the-first-page",
@@ -127,6 +136,13 @@ SUBSCRIPTION_PLANTS: Final[Sequence[Plant]] = (
         patches=_forgets_what_failed,
         suite=SubscriptionCases,
         cases=["test_or_everything_stops_at_it"],
+    ),
+    Plant(
+        name="holds-nothing-after-a-restart",
+        story="what is held back is known from what failed in this run",
+        patches=_holds_nothing_after_a_restart,
+        suite=SubscriptionCases,
+        cases=["test_later_events_of_its_stream_are_held_back"],
     ),
     Plant(
         name="drops-what-it-can-not-read",

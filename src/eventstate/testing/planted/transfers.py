@@ -52,6 +52,13 @@ def _longer_is_complete() -> list[Patch]:
     return [(StreamTarget, "begin", lenient), (Transferring, "_is_there", is_there)]
 
 
+def _pruned_digests_taken_over() -> list[Patch]:
+    def follow(_self: StreamTarget, _stream: object) -> None:
+        """The chain goes on from the digest that the source's base has."""
+
+    return [(StreamTarget, "_follow_anchor", follow)]
+
+
 def _chain_not_checked() -> list[Patch]:
     def entry(self: Walk, part: StreamPart) -> bytes:
         members = orjson.loads(part.body)
@@ -148,6 +155,12 @@ TRANSFER_PLANTS: Final[Sequence[Plant]] = (
         "where a stream begins follows from its entries",
         _base_forgotten,
         "test_a_pruned_stream_arrives_pruned",
+    ),
+    _plant(
+        "new-chain-from-a-foreign-base",
+        "the digest at a base is where the chain goes on, whoever made it",
+        _pruned_digests_taken_over,
+        "test_new_chains_go_on_after_a_prune_of_the_source",
     ),
     _plant(
         "heads-only-at-the-end",
