@@ -25,7 +25,7 @@ def encoded_length(value: str) -> int:
 
 
 def check_id(what: str, value: object) -> str:
-    """Return ``value`` if it can be an id on every backend.
+    """Return ``value``, as plain text, if it can be an id on every backend.
 
     Any text without control characters will do, also ``a/b``, ``x:1``, ``..`` and ``__x__``.
 
@@ -49,7 +49,8 @@ def check_id(what: str, value: object) -> str:
         raise InvalidIdError(what=what, value=value, rule="control characters are not allowed")
     if len(_checked) < 10_000:
         _checked[value] = None
-    return value
+    # That of an enum: what its own `__str__` says would be another id.
+    return str.__str__(value)
 
 
 def is_checked(value: str) -> bool:

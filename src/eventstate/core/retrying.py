@@ -37,6 +37,7 @@ FATES: Final[Mapping[type[errors.EventStateError], Fate]] = {
     errors.IdempotencyMismatchError: Fate.PERMANENT,
     errors.HistoryConflictError: Fate.PERMANENT,
     errors.AlreadyExistsError: Fate.PERMANENT,
+    errors.JobClosedError: Fate.PERMANENT,
     errors.JobFinishedError: Fate.PERMANENT,
     errors.LockTimeoutError: Fate.TRANSIENT,
     errors.LockAlreadyHeldError: Fate.PERMANENT,
@@ -56,6 +57,7 @@ FATES: Final[Mapping[type[errors.EventStateError], Fate]] = {
     errors.NotSupportedError: Fate.PERMANENT,
     errors.CorruptionError: Fate.PERMANENT,
     errors.SchemaError: Fate.PERMANENT,
+    errors.ProgramError: Fate.PERMANENT,
 }
 """An error has the fate of its nearest class here."""
 

@@ -133,7 +133,8 @@ def test_a_read_is_tried_again(proxied: Client, proxy: GrpcProxy, code: str, met
             read(proxied, method)
             == {"BatchGetDocuments": [b"1"], "RunQuery": [b"2"], "ListDocuments": ["shop"]}[method]
         )
-    assert proxy.calls[method] == 4
+    # Governors are listed in two collections: the second listing goes well at once.
+    assert proxy.calls[method] == (6 if method == "ListDocuments" else 4)
 
 
 def read(client: Client, method: str) -> list[object]:

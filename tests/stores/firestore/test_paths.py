@@ -139,6 +139,30 @@ def test_common_ids_stay_readable() -> None:
     assert paths.name(Key(ENTRY, "shop", "order-42", 7)) == f"{documents}/governors/shop/events/order-42!000000000007"
 
 
+def test_what_belongs_to_a_job_is_found_below_it() -> None:
+    paths = Paths(project="p", database="(default)")
+    documents = "projects/p/databases/(default)/documents"
+    assert paths.name(Key(HEAD, "jobs/nightly", "build:0")) == f"{documents}/jobs/nightly/states/build:0"
+    assert paths.name(Key(ENTRY, "jobs/a/b", "job", 1)) == f"{documents}/jobs/a.2Fb/events/job!000000000001"
+    assert paths.name(Key(HEAD, "jobs", "job-1")) == f"{documents}/governors/jobs/states/job-1"
+    assert paths.name(Key(HEAD, "jobs/", "x")) == f"{documents}/governors/jobs.2F/states/x"
+
+
+@given(st.one_of(TEXTS, TEXTS.map("jobs/".__add__)))
+def test_a_governor_is_found_by_the_name_of_its_document(owner: str) -> None:
+    paths = Paths(project="p", database="d", root="a/b")
+    assert paths.owner(paths.parent(owner)) == owner
+    key = Key(ENTRY, owner, "x", 1)
+    assert paths.entry_key(paths.name(key)) == key
+
+
+@pytest.mark.parametrize("name", ["governors/jobs.2Fa", "others/a", "jobs/a.", "jobs/a/states/b", "jobs"])
+def test_a_document_that_no_governor_is_rendered_as_is_none(name: str) -> None:
+    paths = Paths(project="p", database="d")
+    assert paths.owner(f"{paths.documents}/{name}") is None
+    assert paths.entry_key(f"{paths.documents}/{name}/events/x!000000000001") is None
+
+
 def test_every_kind_has_a_collection_of_its_own() -> None:
     assert set(COLLECTIONS) == KINDS
     assert len(set(COLLECTIONS.values())) == len(KINDS)

@@ -10,9 +10,7 @@ from eventstate.core.documents import (
     CURSOR,
     ENTRY,
     HEAD,
-    JOB,
     LOCK,
-    TASK,
     Delete,
     Document,
     FeedPage,
@@ -173,8 +171,6 @@ def test_owners_are_listed_page_by_page_whatever_they_own(client: Client) -> Non
     for number in range(25):
         kind = (HEAD, LOCK, CURSOR)[number % 3]
         client.put(Key(kind, f"g{number:02d}", "x"))
-    client.put(Key(TASK, "job", "tag", 1))
-    client.put(Key(JOB, "job", "job"))
     wanted = [f"g{number:02d}" for number in range(25)]
     found: list[str] = []
     before = client.store.rpc_count["ListDocuments"]
@@ -182,10 +178,33 @@ def test_owners_are_listed_page_by_page_whatever_they_own(client: Client) -> Non
         found += page
         assert len(page) == 4 or found[-1] == "g24"
     assert found == wanted
-    assert client.store.rpc_count["ListDocuments"] - before <= 9
+    # Two of them were looks at the jobs, once there were no more governors.
+    assert client.store.rpc_count["ListDocuments"] - before <= 11
     assert list(client.run(client.store.owners(after="g10x", limit=3))) == wanted[11:14]
     client.commit(Delete(Key(HEAD, "g00", "x"), Require.ANY))
     assert list(client.run(client.store.owners(limit=2))) == wanted[1:3]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+def test_governors_and_jobs_are_listed_in_one_order(client: Client, limit: int) -> None:
+    wanted = sorted(["a", "jobs", "jobs/", *(f"jobs/{n}" for n in range(7)), "jobs/a/b", "jobs0", "k", "z"])
+    for owner in wanted:
+        client.put(Key(HEAD, owner, "x"))
+    found: list[str] = []
+    while page := client.run(client.store.owners(after=found[-1] if found else "", limit=limit)):
+        assert len(page) == min(limit, len(wanted) - len(found))
+        found += page
+    assert found == wanted
+    for after in ("jobs/3x", "jobs/~", "jobs.", "jobs/"):
+        rest = [owner for owner in wanted if owner > after]
+        assert list(client.run(client.store.owners(after=after, limit=4))) == rest[:4]
+
+
+def test_the_feed_covers_governors_and_jobs(client: Client) -> None:
+    for owner in ("shop", "jobs/nightly"):
+        client.put(Key(ENTRY, owner, "x", 1))
+    entries = [document.key for page in feed_pages(client, 10) for _, document in page.entries]
+    assert sorted(entries) == [Key(ENTRY, "jobs/nightly", "x", 1), Key(ENTRY, "shop", "x", 1)]
 
 
 def test_a_listing_of_owners_goes_on_where_it_stopped(world: World, emulator_host: str, project_id: str) -> None:
@@ -200,7 +219,7 @@ def test_a_listing_of_owners_goes_on_where_it_stopped(world: World, emulator_hos
         ]
         assert [bool(request.page_token) for request in requests] == [False, True, True]
         assert {request.page_size for request in requests} == {3}
-        client.store._owner_pages._tokens["g5"] = "garbage"
+        client.store._owner_pages._governors._tokens["g5"] = "garbage"
         assert list(client.run(client.store.owners(after="g5", limit=2))) == ["g6", "g7"]
 
 

@@ -27,7 +27,7 @@ from eventstate.core.documents import (
 )
 from eventstate.errors import CorruptionError
 from eventstate.stores.firestore import rpc
-from eventstate.stores.firestore.paths import GOVERNORS, Paths
+from eventstate.stores.firestore.paths import Paths
 from eventstate.stores.firestore.queries import AT, SHARD, SHARDS
 from eventstate.stores.firestore.rpc import Message
 
@@ -68,11 +68,11 @@ def get_request(paths: Paths, names: Iterable[str]) -> bytes:
     return rpc.BatchGetRequest(database=paths.database, documents=names).SerializeToString()
 
 
-def owners_request(paths: Paths, page_size: int, page_token: str) -> bytes:
+def owners_request(paths: Paths, collection: str, page_size: int, page_token: str) -> bytes:
     """Names only, and of governors without a document of their own too: none has one."""
     return rpc.ListRequest(
         parent=paths.documents,
-        collection_id=GOVERNORS,
+        collection_id=collection,
         page_size=page_size,
         page_token=page_token,
         mask=_NO_FIELDS,

@@ -9,6 +9,9 @@ escaped so that the order of segments, which Firestore compares by their UTF-8 b
 * ``!`` therefore never occurs in an escaped id and sorts below everything that does: ``a!000000000007``
   comes before ``a-1!000000000001``, which a ``:`` would turn round;
 * a segment of the reserved form ``__x__`` gets a trailing ``!``, the smallest change that is allowed.
+
+A governor is a document of the collection ``governors``, but one of the form ``jobs/{job}`` is a document of ``jobs``:
+so the statuses of a job's tasks stand where people look for them, at ``jobs/{job}/states/{tag}:{task}``.
 """
 
 from __future__ import annotations
@@ -23,32 +26,34 @@ from eventstate.errors import ConfigurationError, InvalidIdError, InvalidInputEr
 
 GOVERNORS: Final = "governors"
 JOBS: Final = "jobs"
+OWNERS: Final = (GOVERNORS, JOBS)
+"""The collections of owners."""
+JOB_GOVERNOR: Final = "jobs/"
+"""What the governors in the collection `JOBS` begin with; more must follow."""
 
-COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    documents.HEAD: (GOVERNORS, "states"),
-    documents.ENTRY: (GOVERNORS, "events"),
-    documents.SNAPSHOT: (GOVERNORS, "snapshots"),
-    documents.COMMAND: (GOVERNORS, "commands"),
-    documents.OUTCOME: (GOVERNORS, "outcomes"),
-    documents.TRANSACTION: (GOVERNORS, "transactions"),
-    documents.LOCK: (GOVERNORS, "locks"),
-    documents.LEASE: (GOVERNORS, "leases"),
-    documents.FENCE: (GOVERNORS, "fences"),
-    documents.WAIT: (GOVERNORS, "waits"),
-    documents.CURSOR: (GOVERNORS, "cursors"),
-    documents.PROJECTION: (GOVERNORS, "projections"),
-    documents.PIN: (GOVERNORS, "pins"),
-    documents.SEAL: (GOVERNORS, "seals"),
-    documents.DOCUMENT: (GOVERNORS, "documents"),
-    documents.GUARD: (GOVERNORS, "guards"),
-    documents.OUTBOX: (GOVERNORS, "outbox"),
-    documents.KEYRING: (GOVERNORS, "keyrings"),
-    documents.SUBJECT: (GOVERNORS, "subjects"),
-    documents.SECRET: (GOVERNORS, "secrets"),
-    documents.JOB: (JOBS, "jobs"),
-    documents.TASK: (JOBS, "states"),
+COLLECTIONS: Final[Mapping[str, str]] = {
+    documents.HEAD: "states",
+    documents.ENTRY: "events",
+    documents.SNAPSHOT: "snapshots",
+    documents.COMMAND: "commands",
+    documents.OUTCOME: "outcomes",
+    documents.TRANSACTION: "transactions",
+    documents.LOCK: "locks",
+    documents.LEASE: "leases",
+    documents.FENCE: "fences",
+    documents.WAIT: "waits",
+    documents.CURSOR: "cursors",
+    documents.PROJECTION: "projections",
+    documents.PIN: "pins",
+    documents.SEAL: "seals",
+    documents.DOCUMENT: "documents",
+    documents.GUARD: "guards",
+    documents.OUTBOX: "outbox",
+    documents.KEYRING: "keyrings",
+    documents.SUBJECT: "subjects",
+    documents.SECRET: "secrets",
 }
-"""Kind -> (collection of owners, collection of documents below an owner)."""
+"""Kind -> collection of its documents below an owner."""
 
 MAX_SEGMENT_BYTES: Final = 1500
 MAX_ROOT_BYTES: Final = 1000
@@ -94,23 +99,28 @@ class Paths:
             InvalidIdError: owner or id is empty, not Unicode text or longer than 1,500 bytes once escaped.
             InvalidInputError: an unknown kind or a number that this kind does not have.
         """
-        return f"{self.parent(key.kind, key.owner)}/{_collection(key.kind)[1]}/{segment(key)}"
+        return f"{self.parent(key.owner)}/{_collection(key.kind)}/{segment(key)}"
 
-    def parent(self, kind: str, owner: str) -> str:
-        """The document that an owner's documents of this kind live below."""
-        return f"{self.documents}/{_collection(kind)[0]}/{plain_segment('owner', owner)}"
+    def parent(self, owner: str) -> str:
+        """The document that an owner's documents live below."""
+        job = _job_of(owner)
+        if job:
+            return f"{self.documents}/{JOBS}/{plain_segment('owner', job)}"
+        return f"{self.documents}/{GOVERNORS}/{plain_segment('owner', owner)}"
 
     def owner(self, name: str) -> str | None:
         """The governor that a document name stands for, or None if it is none of ours."""
-        return decode(name.removeprefix(f"{self.documents}/{GOVERNORS}/"))
+        own = f"{self.documents}/"
+        parts = name[len(own) :].split("/") if name.startswith(own) else []
+        return _owner_of(*parts) if len(parts) == 2 else None
 
     def entry_key(self, name: str) -> Key | None:
         """The key of an entry's document name, or None if the document is not an entry of this store."""
         own = f"{self.documents}/"
         parts = name[len(own) :].split("/") if name.startswith(own) else []
-        if len(parts) != 4 or (parts[0], parts[2]) != COLLECTIONS[documents.ENTRY]:
+        if len(parts) != 4 or parts[2] != COLLECTIONS[documents.ENTRY]:
             return None
-        owner = decode(parts[1])
+        owner = _owner_of(parts[0], parts[1])
         return None if owner is None else parse_segment(documents.ENTRY, owner, parts[3])
 
 
@@ -221,7 +231,22 @@ def _successor(text: str) -> str:
     return last[:-1] + chr(0xE000 if code == 0xD800 else code)
 
 
-def _collection(kind: str) -> tuple[str, str]:
+def _job_of(owner: str) -> str:
+    """The job of a governor that stands in the collection of jobs; empty for all others."""
+    return owner[len(JOB_GOVERNOR) :] if owner.startswith(JOB_GOVERNOR) else ""
+
+
+def _owner_of(collection: str, segment: str) -> str | None:
+    """The governor of a document in one of the collections of owners, or None if it is none of ours."""
+    text = decode(segment)
+    if text is None or collection not in OWNERS:
+        return None
+    if collection == JOBS:
+        return JOB_GOVERNOR + text
+    return None if _job_of(text) else text
+
+
+def _collection(kind: str) -> str:
     try:
         return COLLECTIONS[kind]
     except KeyError:

@@ -39,22 +39,22 @@ class QueryShape(NamedTuple):
 
 
 FEED: Final = QueryShape(
-    collection=COLLECTIONS[ENTRY][1],
+    collection=COLLECTIONS[ENTRY],
     is_group=True,
     filters=((SHARD, "IN"), (AT, "GREATER_THAN"), (AT, "LESS_THAN_OR_EQUAL")),
     order=AT,
 )
 SCANS: Final = {
     collection: QueryShape(collection=collection, is_group=False, filters=(), order=NAME)
-    for _, collection in COLLECTIONS.values()
+    for collection in COLLECTIONS.values()
 }
 SHAPES: Final = (*SCANS.values(), FEED)
 
 
 def scan_query(paths: Paths, kind: str, owner: str, segments: Range, limit: int) -> bytes:
     """A request for the documents of one kind and owner, by name."""
-    collection = COLLECTIONS[kind][1]
-    parent = paths.parent(kind, owner)
+    collection = COLLECTIONS[kind]
+    parent = paths.parent(owner)
 
     def cursor(segment: str, *, before: bool) -> Message:
         return Cursor(values=[Value(reference_value=f"{parent}/{collection}/{segment}")], before=before)

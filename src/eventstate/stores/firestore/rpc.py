@@ -26,7 +26,6 @@ from eventstate.errors import StorePermissionError
 from eventstate.runtime.base import Runtime
 from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.firestore.errors import RpcError
-from eventstate.stores.firestore.paths import GOVERNORS
 
 Message: TypeAlias = Any
 """A protobuf message: its classes are made at run time and have no static types."""
@@ -109,7 +108,7 @@ class Target(NamedTuple):
         return self.emulator or HOST
 
     def metadata(self, method: str) -> tuple[tuple[str, str], ...]:
-        """Routing headers, as the client library sends them for this method."""
+        """Routing headers, as the client library sends them, as far as they are the same for every request."""
         database = (("google-cloud-resource-prefix", self.database),)
         credentials = (("authorization", "Bearer owner"),) if self.emulator else ()
         if method == LISTEN:  # its stream could be about anything: no parameters
@@ -117,7 +116,7 @@ class Target(NamedTuple):
         parent = quote(f"{self.database}/documents")
         params = {
             "RunQuery": f"parent={parent}",
-            "ListDocuments": f"parent={parent}&collection_id={GOVERNORS}",
+            "ListDocuments": f"parent={parent}",
         }.get(method, f"database={quote(self.database)}")
         return (*database, ("x-goog-request-params", params), *credentials)
 
