@@ -14,10 +14,11 @@ SAY    = @printf '\033[1m== %s\033[0m\n'
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture check lint types layers docs bench fix emulator clean
+.PHONY: help setup demo test torture check lint types layers docs bench fix emulator clean \
+	migrate firestore-init firestore-indexes firestore-emulator
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -79,6 +80,18 @@ fix: $(STAMP) ## let ruff correct and format, and show what is left to do by han
 
 emulator: ## install the Firestore emulator (and java), where apt or gcloud can
 	@sh tools/install-emulator
+
+migrate: $(STAMP) ## bring jobs to the newest version; ARGS='--url URL --dry-run'
+	@$(BIN)/eventstate migrate $(ARGS)
+
+firestore-init: $(STAMP) ## make a Firestore database; ARGS='--project ID --location PLACE --dry-run'
+	@$(BIN)/eventstate firestore init $(ARGS)
+
+firestore-indexes: $(STAMP) ## set the indexes of a Firestore database; ARGS='--project ID --dry-run'
+	@$(BIN)/eventstate firestore indexes $(ARGS)
+
+firestore-emulator: $(STAMP) ## run Google's emulator until Ctrl-C; ARGS='--port 8080'
+	@$(BIN)/eventstate firestore emulator $(ARGS)
 
 clean: ## remove what the targets made
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

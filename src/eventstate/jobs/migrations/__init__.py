@@ -1,0 +1,1 @@
+"""Migrations: steps that bring the stored documents of jobs to a later schema."""
