@@ -29,6 +29,13 @@ FACES = (
     eventstate.TimeTravel,
     eventstate.ProjectionManager,
     eventstate.ProjectionView,
+    eventstate.JobStateStore,
+    eventstate.OrchestrationLog,
+    eventstate.JobMigrator,
+    eventstate.JobQueue,
+    eventstate.JobTasks,
+    eventstate.TaskReporter,
+    eventstate.TaskSubscription,
 )
 """Those for sync callers; each has a twin for asyncio."""
 VALUES = ("StateSnapshot", "Transition", "RecoveredState", "RecoveryReport", "StatePage", "StoreStats")
@@ -40,6 +47,12 @@ VALUES += ("RetentionPolicy", "Pin", "ArchiveReport", "PruneReport", "PruneCount
 VALUES += ("Seal", "SealFile")
 VALUES += ("CaughtUp", "Place", "Parked", "ParkedReport")
 VALUES += ("Erased", "SubjectInfo")
+VALUES += ("OrchestrationEvent", "OrchestrationSnapshot", "OrchestrationSummary", "UnitState", "UnhandledEvent")
+VALUES += ("GraphData", "GraphNode", "GraphEdge")
+VALUES += ("Migration", "JobDocument", "MigrationReport")
+VALUES += ("JobSpec", "JobResult", "ToolContext")
+VALUES += ("TaskStatus", "TaskUpdate", "TaskBarrier")
+VALUES += ("JobRequest", "JobRules", "Job", "QueueDepth", "LimitUse", "AskedJob", "HealedQueue")
 NOT_FOR_CALLERS = {"StateSnapshot": {"known"}, "Seal": {"listed", "token", "key"}, "SealFile": {"begin"}}
 
 
@@ -67,7 +80,7 @@ def signature(function: Any, name: str) -> str:
         if all_metadata and p.name in METADATA:
             shown += ["…"] if p.name == METADATA[0] else []
         else:
-            star = "*" if p.kind is p.VAR_POSITIONAL else ""
+            star = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
             default = "" if p.default is p.empty else f"={p.default!r}"
             shown.append(f"{star}{p.name}{default}")
     return f"{name}({', '.join(shown)})"
@@ -109,6 +122,24 @@ def test_opening() -> None:
 def test_the_page_has_only_what_a_machine_has() -> None:
     assert set(rows("Machine")) <= set(public_members(eventstate.Machine))
     assert rows("Machine")[0] == signature(eventstate.Machine, "Machine")
+
+
+@pytest.mark.parametrize("name", ["Orchestrator", "Tools", "SubprocessTool", "CallableTool"])
+def test_the_page_has_the_methods_of_what_does_jobs(name: str) -> None:
+    assert rows(name) == public_members(getattr(eventstate, name))
+
+
+def test_workers() -> None:
+    assert rows("Worker") == public_members(eventstate.Worker)
+
+
+def test_policies_of_tasks() -> None:
+    named = ("all_success", "any_success", "quorum", "none_failed", "weighted")
+    assert rows("Policies of tasks")[:5] == [signature(getattr(eventstate, name), name) for name in named]
+
+
+def test_the_view_in_memory() -> None:
+    assert rows("OrchestrationStore") == public_members(eventstate.OrchestrationStore)
 
 
 def test_vector_clock() -> None:

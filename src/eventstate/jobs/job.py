@@ -40,7 +40,13 @@ class Job:
         spec: what is to be done, as it was handed in: ``command``, ``env``, ``paths``, ``metadata`` and so on.
         attempt: the number of the latest attempt; 0 before the first.
         failures: how many attempts have failed, timed out or been lost.
+        depends_on: jobs that must have completed before it begins.
+        after: jobs that must have ended before it begins, however.
         on_lost: what is done when its worker dies: ``fail``, ``requeue`` or ``ask``.
+        rules: how often it is tried, and what comes then; see `eventstate.jobs.queue.rules`.
+        request: names what was asked for, so that the same request again is known.
+        losses: how many of its failed attempts were lost.
+        asked: somebody has to say what is to become of it.
         limit: the name of the concurrency limit that it counts for.
         not_before: not to be started earlier.
         worker: who works on it, or did last: ``name:incarnation``.
@@ -56,11 +62,16 @@ class Job:
     queue: str = "default"
     priority: int = 0
     depends_on: list[str] = field(default_factory=list[str])
+    after: list[str] = field(default_factory=list[str])
     on_lost: str = "fail"
     limit: str | None = None
+    rules: dict[str, Any] = field(default_factory=dict[str, Any])
+    request: str | None = None
     not_before: int | None = None
     attempt: int = 0
     failures: int = 0
+    losses: int = 0
+    asked: bool = False
     worker: str | None = None
     cancel_requested: bool = False
     queued_at: int | None = None
@@ -89,8 +100,11 @@ class JobQueued:
     queue: str = "default"
     priority: int = 0
     depends_on: list[str] = field(default_factory=list[str])
+    after: list[str] = field(default_factory=list[str])
     on_lost: str = "fail"
     limit: str | None = None
+    rules: dict[str, Any] = field(default_factory=dict[str, Any])
+    request: str | None = None
     not_before: int | None = None
 
 
@@ -151,7 +165,10 @@ class JobTimedOut:
 
 @dataclass(frozen=True)
 class JobRetried:
-    """An attempt failed or timed out, and the job waits for the next one: perhaps with another tool or queue."""
+    """An attempt failed or timed out, and the job waits for the next one, perhaps with another tool.
+
+    Where it is ``asked``, somebody has to say whether there is to be one.
+    """
 
     event_type: ClassVar[str] = "job.retried"
     at: int
@@ -162,6 +179,7 @@ class JobRetried:
     error: str | None = None
     tool: str | None = None
     queue: str | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,13 +207,15 @@ class JobLost:
 
 @dataclass(frozen=True)
 class JobRequeued:
-    """It waits again: after its worker died, or because somebody said so of a lost or dead job."""
+    """It waits again: its worker died or was stopped, or somebody said so of a job that is lost or dead."""
 
     event_type: ClassVar[str] = "job.requeued"
     at: int
     reason: str
     worker: str | None = None
     not_before: int | None = None
+    lost: bool = False
+    """Whether its worker died."""
     forgives: bool = False
     """Whether its earlier failures count no more."""
 
@@ -255,11 +275,12 @@ TRANSITIONS: Final[tuple[tuple[str, str, str], ...]] = (
     *((status, event.event_type, target) for status in (NEW, QUEUED, RUNNING) for event, target in _RESULTS),
     (QUEUED, "job.cancelled", CANCELLED),
     (RUNNING, "job.cancelled", CANCELLED),
+    (LOST, "job.cancelled", CANCELLED),
     (RUNNING, "job.cancel_requested", RUNNING),
     (RUNNING, "job.retried", QUEUED),
     (RUNNING, "job.dead", DEAD),
     (RUNNING, "job.lost", LOST),
-    *((status, "job.requeued", QUEUED) for status in (RUNNING, LOST, DEAD)),
+    *((status, "job.requeued", QUEUED) for status in (QUEUED, RUNNING, LOST, DEAD)),
     (LOST, "job.failed", FAILED),
     *((status, "job.late_result", status) for status in sorted(STATUSES)),
 )
@@ -290,16 +311,18 @@ def evolve(job: Job, event: JobEvent) -> Job:
                 not_before=event.not_before,
                 tool=event.tool or job.tool,
                 queue=event.queue or job.queue,
+                asked=event.asked,
                 result=event.result,
                 error_message=event.error,
                 cancel_requested=False,
             )
         case JobRequeued():
-            failures = job.failures + 1 if job.status == RUNNING else job.failures
             return replace(
                 job,
                 status=QUEUED,
-                failures=0 if event.forgives else failures,
+                failures=0 if event.forgives else job.failures + event.lost,
+                losses=0 if event.forgives else job.losses + event.lost,
+                asked=False,
                 not_before=event.not_before,
                 completed_at=None,
                 cancel_requested=False,
@@ -322,15 +345,18 @@ def _queued(event: JobQueued) -> Job:
         queue=event.queue,
         priority=event.priority,
         depends_on=event.depends_on,
+        after=event.after,
         on_lost=event.on_lost,
         limit=event.limit,
+        rules=event.rules,
+        request=event.request,
         not_before=event.not_before,
         queued_at=event.at,
     )
 
 
 def _ended(job: Job, event: JobCompleted | JobFailed | JobTimedOut | JobDied | JobLost | JobCancelled) -> Job:
-    ended = replace(job, completed_at=event.at, cancel_requested=False)
+    ended = replace(job, completed_at=event.at, cancel_requested=False, asked=False)
     match event:
         case JobCompleted():
             return replace(_named(ended, event), status=COMPLETED, result=event.result, error_message=None)
@@ -345,7 +371,7 @@ def _ended(job: Job, event: JobCompleted | JobFailed | JobTimedOut | JobDied | J
             result = event.result or job.result
             return replace(ended, status=DEAD, failures=job.failures + 1, result=result, error_message=event.error)
         case JobLost():
-            return replace(ended, status=LOST, failures=job.failures + 1)
+            return replace(ended, status=LOST, failures=job.failures + 1, losses=job.losses + 1, asked=event.asked)
         case JobCancelled():
             return replace(ended, status=CANCELLED, result=event.result or job.result, error_message=event.reason)
 

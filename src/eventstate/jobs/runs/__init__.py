@@ -1,0 +1,1 @@
+"""Runs, their workstreams and their jobs: who did what, and how it ended."""
