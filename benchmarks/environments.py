@@ -83,6 +83,7 @@ PEERS: Final[dict[str, tuple[Pins, ...]]] = {  # the first entry for which a Pyt
             )
         ),
     ),
+    "huey": (Pins(requirements=("huey==3.5.4",)),),
     "charts": (Pins(requirements=("matplotlib==3.11.2",)),),
 }
 

@@ -12,7 +12,11 @@
     │   ├── ScanNotSerializableError
     │   ├── ExportFileError
     │   ├── ProjectionVersionError
-    │   └── DependencyCycleError
+    │   ├── JobFileError
+    │   ├── DependencyCycleError
+    │   ├── TaskIndexError
+    │   ├── TaskMismatchError
+    │   └── UnhandledEventError
     ├── IllegalTransitionError            the machine's declaration forbids it
     ├── NotFoundError
     │   ├── StateNotFoundError
@@ -22,7 +26,8 @@
     │   ├── SubjectNotFoundError
     │   ├── RunNotFoundError
     │   ├── WorkstreamNotFoundError
-    │   └── JobNotFoundError
+    │   ├── JobNotFoundError
+    │   └── TaskStatusNotFoundError
     ├── ConflictError                     someone else was faster; nothing was written
     │   ├── VersionConflictError
     │   ├── TransactionConflictError
@@ -30,6 +35,7 @@
     │   ├── IdempotencyMismatchError
     │   ├── HistoryConflictError
     │   ├── AlreadyExistsError
+    │   ├── JobClosedError
     │   └── JobFinishedError
     ├── LockError                         a lock that is not had, or not had any more
     │   ├── LockTimeoutError
@@ -54,9 +60,12 @@
     ├── KeyringError                      for want of a subject's key
     │   ├── KeyLostError
     │   └── SubjectErasedError
-    └── SchemaError                       stored bytes are good, but this code can't read them
-        ├── UpcastError
-        └── SchemaNewerError
+    ├── SchemaError                       stored bytes are good, but this code can't read them
+    │   ├── UpcastError
+    │   └── SchemaNewerError
+    └── ProgramError                      another program, which a command needs, did not do its part
+        ├── ProgramMissingError
+        └── ProgramFailedError
 
 Each class says when it happens and what to do. Attributes are typed and keyword-only, errors
 can be pickled, and errors of drivers never leave a store unmapped. An exception raised by the
@@ -86,6 +95,8 @@ __all__ = [
     "IllegalTransitionError",
     "InvalidIdError",
     "InvalidInputError",
+    "JobClosedError",
+    "JobFileError",
     "JobFinishedError",
     "JobNotFoundError",
     "KeyLostError",
@@ -100,6 +111,9 @@ __all__ = [
     "NotRepeatableError",
     "NotSupportedError",
     "OutcomeError",
+    "ProgramError",
+    "ProgramFailedError",
+    "ProgramMissingError",
     "ProjectionNotFoundError",
     "ProjectionVersionError",
     "RunNotFoundError",
@@ -117,9 +131,13 @@ __all__ = [
     "StoreUnavailableError",
     "SubjectErasedError",
     "SubjectNotFoundError",
+    "TaskIndexError",
+    "TaskMismatchError",
+    "TaskStatusNotFoundError",
     "TokenExpiredError",
     "TransactionConflictError",
     "TransactionEndedError",
+    "UnhandledEventError",
     "UnknownEventError",
     "UpcastError",
     "VersionConflictError",
@@ -209,6 +227,17 @@ class UnknownEventError(InvalidInputError):
         )
 
 
+class UnhandledEventError(InvalidInputError):
+    """An event that a strict view of an orchestration can't use. Correct the event, or leave ``strict`` out."""
+
+    def __init__(self, *, event_type: str, unit: str | None, reason: str) -> None:
+        self.event_type = event_type
+        self.unit = unit
+        self.reason = reason
+        about = "" if unit is None else f" of unit {unit!r}"
+        super().__init__(f"event {event_type!r}{about} can't be used: {reason}. Without strict=True it is counted only")
+
+
 class NestedTransactionError(InvalidInputError):
     """A transaction was begun inside another's operation. Do all of it in the outer one, or after it."""
 
@@ -240,7 +269,7 @@ class ScanNotSerializableError(InvalidInputError):
 
 
 class ExportFileError(InvalidInputError):
-    """A file is no export of streams, is cut, or was changed. Nothing of it was written.
+    """A file is no export of streams, is cut, was changed, or was exported decrypted. Nothing of it was written.
 
     ``line`` counts from 1. Export again, or fetch the file again.
     """
@@ -266,12 +295,44 @@ class ProjectionVersionError(InvalidInputError):
         super().__init__(f"projection {name!r} is built by version {current}, this code is version {running}: {what}")
 
 
+class JobFileError(InvalidInputError):
+    """A file is no job file, or one that can't be used. Nothing was done; ``field`` names the member to correct."""
+
+    def __init__(self, *, path: str, field: str, problem: str) -> None:
+        self.path = path
+        self.field = field
+        self.problem = problem
+        super().__init__(f"job file {path}: {f'{field}: ' if field else ''}{problem}")
+
+
 class DependencyCycleError(InvalidInputError):
     """Jobs depend on each other in a circle, so that none of them could ever begin. Nothing was queued."""
 
     def __init__(self, *, cycle: tuple[str, ...]) -> None:
         self.cycle = cycle
         super().__init__(f"these jobs depend on each other in a circle: {' -> '.join((*cycle, cycle[0]))}")
+
+
+class TaskIndexError(InvalidInputError):
+    """The job has no task of this index: they count from 0, and the job was created with their number."""
+
+    def __init__(self, *, job: str, task: object, tasks: int) -> None:
+        self.job = job
+        self.task = task
+        self.tasks = tasks
+        super().__init__(f"job {job!r} has no task {task!r}: its tasks are 0 to {tasks - 1}, fixed when it was created")
+
+
+class TaskMismatchError(InvalidInputError):
+    """A reporter was to write for another task than its own. Nothing was written; take that task's own reporter."""
+
+    def __init__(self, *, job: str, task: object, own: int) -> None:
+        self.job = job
+        self.task = task
+        self.own = own
+        super().__init__(
+            f"the reporter of task {own} of job {job!r} can't write for task {task!r}: take reporter({task!r}) instead"
+        )
 
 
 class IllegalTransitionError(EventStateError):
@@ -377,6 +438,18 @@ class JobNotFoundError(NotFoundError):
         super().__init__(f"governor {governor!r} has no job {job_id!r}{': ' + detail if detail else ''}")
 
 
+class TaskStatusNotFoundError(NotFoundError):
+    """The task has not reported under this tag, or its status was deleted; ``get_or_default`` gives status 0 then."""
+
+    def __init__(self, *, job: str, task: int, tag: str) -> None:
+        self.job = job
+        self.task = task
+        self.tag = tag
+        super().__init__(
+            f"task {task} of job {job!r} has no status under tag {tag!r}: it has not reported, or it was deleted"
+        )
+
+
 class ConflictError(EventStateError):
     """Somebody else's commit came first. Nothing of this call was written: read again and decide."""
 
@@ -466,6 +539,24 @@ class AlreadyExistsError(ConflictError):
         self.what = what
         self.id = id
         super().__init__(f"there is a {what} {id!r} already, which is not the same: choose another id")
+
+
+class JobClosedError(ConflictError):
+    """The job takes no more reports: it was closed, or deleted. Nothing was written.
+
+    To run it again, mark it as deleted and open it anew with its number of tasks.
+    """
+
+    is_transient = False
+    suggested_backoff = 0.0
+
+    def __init__(self, *, job: str, is_deleted: bool = False) -> None:
+        self.job = job
+        self.is_deleted = is_deleted
+        super().__init__(
+            f"job {job!r} {'was deleted' if is_deleted else 'is closed'} and takes no more reports; to run it again,"
+            " mark it as deleted and open it anew with tasks="
+        )
 
 
 class JobFinishedError(ConflictError):
@@ -734,3 +825,26 @@ class SchemaNewerError(SchemaError):
         super().__init__(where=where, problem=f"schema {found} is newer than {supported}, the newest this code knows")
         self.found = found
         self.supported = supported
+
+
+class ProgramError(EventStateError):
+    """Another program, which a command needs, did not do its part."""
+
+
+class ProgramMissingError(ProgramError):
+    """The program is not installed, or not on PATH. Nothing was run; the message says what to install."""
+
+    def __init__(self, *, program: str, advice: str) -> None:
+        self.program = program
+        self.advice = advice
+        super().__init__(f"there is no {program} on PATH: {advice}")
+
+
+class ProgramFailedError(ProgramError):
+    """The program ended with an error. Correct what it says, and run the command again: what is done stays done."""
+
+    def __init__(self, *, command: str, code: int, output: str) -> None:
+        self.command = command
+        self.code = code
+        self.output = output
+        super().__init__(f"{command!r} ended with exit code {code}: {output}")

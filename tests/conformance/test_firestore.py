@@ -7,14 +7,18 @@ import pytest
 from eventstate.testing.conformance import (
     AsyncioWorld,
     LockingConformance,
+    MigrationConformance,
+    OrchestrationConformance,
     PersisterConformance,
     PrivacyConformance,
     ProjectionConformance,
     RetentionConformance,
+    RunConformance,
     SealConformance,
     SettlementConformance,
     StoreConformance,
     SubscriptionConformance,
+    TaskConformance,
     TimeTravelConformance,
     TransactionConformance,
     TransferConformance,
@@ -117,4 +121,36 @@ class TestProjectionSync(OnFirestore, ProjectionConformance):
 
 
 class TestProjectionAsyncio(OnFirestore, ProjectionConformance):
+    world_type = AsyncioWorld
+
+
+class TestOrchestrationSync(OnFirestore, OrchestrationConformance):
+    pass
+
+
+class TestOrchestrationAsyncio(OnFirestore, OrchestrationConformance):
+    world_type = AsyncioWorld
+
+
+class TestTasksSync(OnFirestore, TaskConformance):
+    pass
+
+
+class TestTasksAsyncio(OnFirestore, TaskConformance):
+    world_type = AsyncioWorld
+
+
+class TestRunsSync(OnFirestore, RunConformance):
+    pass
+
+
+class TestRunsAsyncio(OnFirestore, RunConformance):
+    world_type = AsyncioWorld
+
+
+class TestMigrationSync(OnFirestore, MigrationConformance):
+    pass
+
+
+class TestMigrationAsyncio(OnFirestore, MigrationConformance):
     world_type = AsyncioWorld

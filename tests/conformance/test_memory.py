@@ -7,14 +7,18 @@ import pytest
 from eventstate.testing.conformance import (
     AsyncioWorld,
     LockingConformance,
+    MigrationConformance,
+    OrchestrationConformance,
     PersisterConformance,
     PrivacyConformance,
     ProjectionConformance,
     RetentionConformance,
+    RunConformance,
     SealConformance,
     SettlementConformance,
     StoreConformance,
     SubscriptionConformance,
+    TaskConformance,
     TimeTravelConformance,
     TransactionConformance,
     TransferConformance,
@@ -117,4 +121,36 @@ class TestProjectionSync(OnMemory, ProjectionConformance):
 
 
 class TestProjectionAsyncio(OnMemory, ProjectionConformance):
+    world_type = AsyncioWorld
+
+
+class TestOrchestrationSync(OnMemory, OrchestrationConformance):
+    pass
+
+
+class TestOrchestrationAsyncio(OnMemory, OrchestrationConformance):
+    world_type = AsyncioWorld
+
+
+class TestTasksSync(OnMemory, TaskConformance):
+    pass
+
+
+class TestTasksAsyncio(OnMemory, TaskConformance):
+    world_type = AsyncioWorld
+
+
+class TestRunsSync(OnMemory, RunConformance):
+    pass
+
+
+class TestRunsAsyncio(OnMemory, RunConformance):
+    world_type = AsyncioWorld
+
+
+class TestMigrationSync(OnMemory, MigrationConformance):
+    pass
+
+
+class TestMigrationAsyncio(OnMemory, MigrationConformance):
     world_type = AsyncioWorld

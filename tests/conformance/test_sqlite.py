@@ -7,14 +7,18 @@ import pytest
 from eventstate.testing.conformance import (
     AsyncioWorld,
     LockingConformance,
+    MigrationConformance,
+    OrchestrationConformance,
     PersisterConformance,
     PrivacyConformance,
     ProjectionConformance,
     RetentionConformance,
+    RunConformance,
     SealConformance,
     SettlementConformance,
     StoreConformance,
     SubscriptionConformance,
+    TaskConformance,
     TimeTravelConformance,
     TransactionConformance,
     TransferConformance,
@@ -117,4 +121,36 @@ class TestProjectionSync(OnSqlite, ProjectionConformance):
 
 
 class TestProjectionAsyncio(OnSqlite, ProjectionConformance):
+    world_type = AsyncioWorld
+
+
+class TestOrchestrationSync(OnSqlite, OrchestrationConformance):
+    pass
+
+
+class TestOrchestrationAsyncio(OnSqlite, OrchestrationConformance):
+    world_type = AsyncioWorld
+
+
+class TestTasksSync(OnSqlite, TaskConformance):
+    pass
+
+
+class TestTasksAsyncio(OnSqlite, TaskConformance):
+    world_type = AsyncioWorld
+
+
+class TestRunsSync(OnSqlite, RunConformance):
+    pass
+
+
+class TestRunsAsyncio(OnSqlite, RunConformance):
+    world_type = AsyncioWorld
+
+
+class TestMigrationSync(OnSqlite, MigrationConformance):
+    pass
+
+
+class TestMigrationAsyncio(OnSqlite, MigrationConformance):
     world_type = AsyncioWorld

@@ -49,6 +49,7 @@ def test_leaves_are_what_is_raised() -> None:
         errors.StoreError,
         errors.CorruptionError,
         errors.KeyringError,
+        errors.ProgramError,
         errors.SchemaError,
     }
 

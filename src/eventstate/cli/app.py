@@ -16,17 +16,32 @@ from eventstate.cli.doctor.command import doctor
 from eventstate.cli.erase import erase
 from eventstate.cli.exits import EXIT_CODES, is_debugging
 from eventstate.cli.export import export
+from eventstate.cli.firestore.emulator import emulator
+from eventstate.cli.firestore.indexes import indexes
+from eventstate.cli.firestore.init import init
 from eventstate.cli.forget_keys import forget_keys
 from eventstate.cli.fork import fork, lineage
 from eventstate.cli.governors import governors
 from eventstate.cli.history import history
 from eventstate.cli.import_stream import import_stream
 from eventstate.cli.importing.command import import_file
+from eventstate.cli.jobs import jobs, runs, show_job
 from eventstate.cli.keys import keys
 from eventstate.cli.listing import list_states
 from eventstate.cli.load import load
 from eventstate.cli.locks import break_lock, locks
-from eventstate.cli.options import AsJson, Command, Governor, Keyring, Machines, Url, add_command, globals_of
+from eventstate.cli.migrate import migrate
+from eventstate.cli.options import (
+    AsJson,
+    Command,
+    Governor,
+    Keyring,
+    Machines,
+    Url,
+    add_command,
+    add_default,
+    globals_of,
+)
 from eventstate.cli.pins import hold, pins, release
 from eventstate.cli.projections import (
     delete_projection,
@@ -36,9 +51,11 @@ from eventstate.cli.projections import (
     show_projection,
 )
 from eventstate.cli.prune import prune
+from eventstate.cli.queue import add_job, answer_job, cancel_job, limit_jobs, revive_job, show_queue
 from eventstate.cli.recover import recover
 from eventstate.cli.replay_check import replay_check
 from eventstate.cli.restore import restore
+from eventstate.cli.run_job import run_job
 from eventstate.cli.seal import seal
 from eventstate.cli.seals import seals
 from eventstate.cli.show import show
@@ -47,6 +64,8 @@ from eventstate.cli.subscriptions import delete_subscription, show_parked, subsc
 from eventstate.cli.tail import tail
 from eventstate.cli.transactions import transactions
 from eventstate.cli.verify import verify
+from eventstate.cli.watch import watch
+from eventstate.cli.worker import worker
 
 COMMANDS: dict[str, Command] = {
     "demo": demo,
@@ -60,6 +79,11 @@ COMMANDS: dict[str, Command] = {
     "tail": tail,
     "subscriptions": subscriptions,
     "projections": projections,
+    "runs": runs,
+    "jobs": jobs,
+    "run-job": run_job,
+    "worker": worker,
+    "watch": watch,
     "list": list_states,
     "stats": stats,
     "governors": governors,
@@ -79,6 +103,7 @@ COMMANDS: dict[str, Command] = {
     "hold": hold,
     "release": release,
     "forget-keys": forget_keys,
+    "migrate": migrate,
     "erase": erase,
     "keys": keys,
     "backup": backup,
@@ -137,9 +162,28 @@ add_command(subscription, "parked", show_parked)
 add_command(subscription, "delete", delete_subscription)
 app.add_typer(subscription, name="subscription")
 
+job = typer.Typer(help="Look at one job.", no_args_is_help=True)
+add_command(job, "show", show_job)
+app.add_typer(job, name="job")
+
+queue = typer.Typer(help="Look at the queues of jobs, and decide about jobs.")
+add_default(queue, show_queue)
+add_command(queue, "add", add_job)
+add_command(queue, "cancel", cancel_job)
+add_command(queue, "revive", revive_job)
+add_command(queue, "answer", answer_job)
+add_command(queue, "limit", limit_jobs)
+app.add_typer(queue, name="queue")
+
 projection = typer.Typer(help="Work on one projection.", no_args_is_help=True)
 add_command(projection, "show", show_projection)
 add_command(projection, "run", run_projection)
 add_command(projection, "rebuild", rebuild_projection)
 add_command(projection, "delete", delete_projection)
 app.add_typer(projection, name="projection")
+
+firestore = typer.Typer(help="Set a Firestore database up, by the Google Cloud CLI.", no_args_is_help=True)
+add_command(firestore, "init", init)
+add_command(firestore, "indexes", indexes)
+add_command(firestore, "emulator", emulator)
+app.add_typer(firestore, name="firestore")

@@ -21,6 +21,7 @@ from eventstate.errors import (
     LockError,
     NotFoundError,
     OutcomeError,
+    ProgramError,
     SchemaError,
     StoreError,
 )
@@ -41,9 +42,9 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES = (
-    "Exit codes: 0 done · 1 a finding (verify, replay-check, recover, doctor, demo; corrupt data) · 2 wrong usage"
-    " · 3 not found · 4 conflict, someone else was faster · 5 the store is unavailable (can't be opened or reached,"
-    " locked, full, read-only, no permission)"
+    "Exit codes: 0 done · 1 a finding (verify, replay-check, recover, doctor, demo; corrupt data; a job that failed)"
+    " · 2 wrong usage · 3 not found · 4 conflict, someone else was faster · 5 the store is unavailable (can't be opened"
+    " or reached, locked, full, read-only, no permission)"
 )
 
 _CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
@@ -53,6 +54,7 @@ _CODES: tuple[tuple[type[EventStateError], ExitCode], ...] = (
     (LockError, ExitCode.CONFLICT),
     (StoreError, ExitCode.UNAVAILABLE),
     (OutcomeError, ExitCode.UNAVAILABLE),
+    (ProgramError, ExitCode.UNAVAILABLE),
     (CorruptionError, ExitCode.FINDING),
     (SchemaError, ExitCode.FINDING),
 )

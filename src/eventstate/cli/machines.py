@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from eventstate.core.ids import machine_of
 from eventstate.errors import ConfigurationError
+from eventstate.jobs.migrations.steps import Migration
 from eventstate.machines.machine import Machine
 from eventstate.machines.projecting import Projection
 
@@ -32,20 +33,35 @@ def load_projection(text: str) -> Projection:
     Raises:
         ConfigurationError: the module can't be imported, or there is no Projection under the name.
     """
-    found = _named(text, f"{text!r}")
+    found = named(text, f"{text!r}")
     if not isinstance(found, Projection):
         raise ConfigurationError(f"{text!r} is no Projection")
     return found
 
 
+def load_migrations(names: Sequence[str]) -> list[Migration]:
+    """The steps that ``module:name`` texts name, also from the current folder.
+
+    Raises:
+        ConfigurationError: the module can't be imported, or there is no Migration under the name.
+    """
+    found: list[Migration] = []
+    for name in names:
+        steps = _members(named(name, f"--steps {name!r}"))
+        if not steps or not all(isinstance(step, Migration) for step in steps):
+            raise ConfigurationError(f"--steps {name!r} is no Migration, nor a list or dict of them")
+        found.extend(cast("list[Migration]", steps))
+    return found
+
+
 def _load(text: str) -> list[AnyMachine]:
-    machines = _members(_named(text, f"--machines {text!r}"))
+    machines = _members(named(text, f"--machines {text!r}"))
     if not machines or not all(isinstance(machine, Machine) for machine in machines):
         raise ConfigurationError(f"--machines {text!r} is no Machine, nor a list or dict of them")
     return cast("list[AnyMachine]", machines)
 
 
-def _named(text: str, shown: str) -> object:
+def named(text: str, shown: str) -> object:
     """What ``module:name`` stands for."""
     module_name, separator, name = text.partition(":")
     if not (module_name and separator and name):

@@ -130,6 +130,25 @@ def add_command(app: typer.Typer, name: str, function: Command) -> None:
     app.command(name, help=inspect.getdoc(function))(run)
 
 
+def add_default(app: typer.Typer, function: Callable[[Globals], int | None]) -> None:
+    """Make ``function(globals)`` what a group of commands does when none of them is named."""
+
+    def run(
+        ctx: typer.Context,
+        url: Url = None,
+        governor: Governor = None,
+        machines: Machines = None,
+        keyring: Keyring = None,
+        as_json: AsJson = False,
+    ) -> None:
+        root = ctx.find_root()
+        root.obj = settled = globals_of(url, governor, machines, keyring, as_json).over(root.obj)
+        if ctx.invoked_subcommand is None:
+            raise typer.Exit(_guarded(lambda: function(settled), as_json=settled.as_json))
+
+    app.callback(invoke_without_command=True, help=inspect.getdoc(function))(run)
+
+
 def _guarded(call: Callable[[], int | None], *, as_json: bool) -> int:
     try:
         code = call()

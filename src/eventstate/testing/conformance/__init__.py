@@ -25,22 +25,27 @@ from eventstate.testing.conformance.damage import DamageCases
 from eventstate.testing.conformance.deadlocks import DeadlockCases
 from eventstate.testing.conformance.documents import DocumentCases
 from eventstate.testing.conformance.feeding import ClockCases, FeedCases, LifecycleCases
+from eventstate.testing.conformance.job_queues import AttemptCases, ClaimCases, DeadWorkerCases, JobQueueingCases
 from eventstate.testing.conformance.killing import AbortCases, OutcomeCases
 from eventstate.testing.conformance.limits import LimitCases
 from eventstate.testing.conformance.lock_faults import LockDoubtCases
 from eventstate.testing.conformance.lock_fences import FenceCases
 from eventstate.testing.conformance.lock_queue import QueueCases
 from eventstate.testing.conformance.locking import LockingCases
+from eventstate.testing.conformance.migrating import MigrationCases
+from eventstate.testing.conformance.orchestrating import OrchestrationCases
 from eventstate.testing.conformance.privacy import ErasureCases, KeyringCases
 from eventstate.testing.conformance.projecting import ProjectionCases, RebuildingCases
 from eventstate.testing.conformance.rebuilding import HistoryCases, ListCases, RebuildCases
 from eventstate.testing.conformance.repeating import DeletionCases, IdempotencyCases
 from eventstate.testing.conformance.retention import RetentionCases
+from eventstate.testing.conformance.running import RunCases, RunListCases
 from eventstate.testing.conformance.scanning import ScanCases
 from eventstate.testing.conformance.sealing import SealCases
 from eventstate.testing.conformance.settlement import ExpiryCases, LateCopyCases, RefusedResendCases
 from eventstate.testing.conformance.subscribing import SubscriptionCases
 from eventstate.testing.conformance.suite import Suite
+from eventstate.testing.conformance.task_statuses import TaskCases
 from eventstate.testing.conformance.time_travel import DiffCases, ForkCases, ReplayCases
 from eventstate.testing.conformance.transacting import TransactionCases
 from eventstate.testing.conformance.transferring import TransferCases
@@ -84,6 +89,18 @@ class ProjectionConformance(ProjectionCases, RebuildingCases):
     """What projections promise: effects that happen once, and rebuilding beside what is read."""
 
 
+class RunConformance(RunCases, RunListCases):
+    """What stores of jobs promise: runs, workstreams, and jobs whose statuses are what their events say."""
+
+
+class MigrationConformance(MigrationCases):
+    """What migrations of jobs promise: each document is changed once."""
+
+
+class OrchestrationConformance(OrchestrationCases):
+    """What recorded orchestrations promise: the view is the fold of the events."""
+
+
 class TimeTravelConformance(DiffCases, ForkCases, ReplayCases):
     """What time travel promises: differences, forks, and replays held against what was recorded."""
 
@@ -96,23 +113,36 @@ class LockingConformance(LockingCases, FenceCases, QueueCases, LockDoubtCases, D
     """What distributed locks promise, and what is written under them."""
 
 
+class JobQueueConformance(JobQueueingCases, ClaimCases, AttemptCases, DeadWorkerCases):
+    """What queues of jobs promise, and those who work for them."""
+
+
 class SubscriptionConformance(SubscriptionCases):
     """What subscriptions promise: nothing missed, order, places that are found again."""
+
+
+class TaskConformance(TaskCases):
+    """What the task statuses of a job promise."""
 
 
 __all__ = [
     "AsyncioWorld",
     "BlockingWorld",
+    "JobQueueConformance",
     "LockingConformance",
+    "MigrationConformance",
+    "OrchestrationConformance",
     "PersisterConformance",
     "PrivacyConformance",
     "ProjectionConformance",
     "RetentionConformance",
+    "RunConformance",
     "SealConformance",
     "SettlementConformance",
     "StoreConformance",
     "SubscriptionConformance",
     "Suite",
+    "TaskConformance",
     "TimeTravelConformance",
     "TransactionConformance",
     "TransferConformance",

@@ -1,0 +1,1 @@
+"""Jobs that wait for workers: in their order, once what they depend on has ended."""

@@ -1,0 +1,1 @@
+"""Queues of jobs: their rules, their workers, and processes that are killed."""

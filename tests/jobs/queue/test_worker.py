@@ -1,0 +1,350 @@
+"""Workers in threads: what their tools see, how they end, and what becomes of jobs that don't."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventstate import (
+    InvalidIdError,
+    InvalidInputError,
+    Job,
+    JobQueue,
+    JobRequest,
+    JobResult,
+    JobRules,
+    JobSpec,
+    LeaseLostError,
+    LockTimeoutError,
+    StateMachinePersister,
+    ToolContext,
+    Worker,
+    open_store,
+)
+from eventstate.jobs.queue import attempts
+from eventstate.jobs.queue.job_queue import queueing_of
+from eventstate.stores.base import Store
+from eventstate.testing.queues import queue_problems
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def firestore(emulator_host: str, project_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", emulator_host)
+    with open_store(f"firestore://{project_id}") as opened:
+        yield opened
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'jobs.db'}?durability=off"
+    with open_store(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def queue(store: Store) -> JobQueue:
+    return JobQueue(store)
+
+
+def until(happened: Callable[[], object], what: str) -> None:
+    began = time.monotonic()
+    while not happened():
+        assert time.monotonic() - began < PATIENCE, f"not in {PATIENCE:.0f} s: {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def working(worker: Worker) -> Iterator[threading.Thread]:
+    """The worker runs in a thread, and is stopped at the end."""
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        worker.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def nothing(_job: JobSpec, _context: ToolContext) -> None:
+    pass
+
+
+def request(job_id: str, **options: Any) -> JobRequest:
+    return JobRequest(job_id=job_id, tool="t", **options)
+
+
+def ended(queue: JobQueue, job_id: str) -> Job:
+    until(lambda: queue.job(job_id).is_terminal, f"{job_id} ends")
+    return queue.job(job_id)
+
+
+def test_jobs_are_done_and_their_results_kept(store: Store, queue: JobQueue) -> None:
+    seen: list[tuple[str, dict[str, Any], int]] = []
+
+    def tool(job: JobSpec, context: ToolContext) -> Any:
+        seen.append((job.job_id, job.metadata, context.attempt))
+        if job.job_id == "fails":
+            raise ValueError("no luck")
+        if job.job_id == "exits":
+            raise SystemExit(3)
+        return JobResult(0, stdout="x" * 600) if job.job_id == "prints" else {"sum": 3}
+
+    metadata = {"left": 1, "right": 2}
+    queue.queue_jobs([request("adds", metadata=metadata), *map(request, ("prints", "fails", "exits"))])
+    queue.queue_job(JobRequest(job_id="unknown", tool="nobody has it"))
+    assert Worker(queue, {"t": tool}).run(until_idle=True) == 5
+    assert ("adds", metadata, 1) in seen
+    adds, prints = queue.job("adds").result, queue.job("prints").result
+    assert adds is not None
+    assert adds["metadata"] == {"value": {"sum": 3}}
+    assert prints is not None
+    assert prints["stdout_preview"] == "x" * 500
+    told = {id: (queue.job(id).status, queue.job(id).error_message) for id in ("fails", "exits", "unknown")}
+    assert told["fails"] == ("failed", "ValueError: no luck")
+    assert told["exits"][0] == "failed"
+    assert told["unknown"] == ("failed", "this worker has no tool 'nobody has it'")
+    assert queue_problems(store, is_over=True) == []
+    assert list(store_locks(store)) == []
+
+
+def store_locks(store: Store) -> Iterator[Any]:
+    from eventstate import LockManager
+
+    return LockManager(store, governor="jobs").list_locks()
+
+
+def test_a_waiting_worker_is_woken_and_slots_work_at_the_same_time(store: Store, queue: JobQueue) -> None:
+    meeting = threading.Barrier(3)
+
+    def meet(_job: JobSpec, _context: ToolContext) -> None:
+        meeting.wait(PATIENCE)  # only if three are here at once
+
+    with working(Worker(queue, {"t": meet}, slots=3)):
+        queue.queue_jobs([request(id) for id in "abc"])
+        assert [ended(queue, id).status for id in "abc"] == ["completed"] * 3
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_retries_and_dependents_go_on_by_themselves(store: Store, queue: JobQueue) -> None:
+    def flaky(_job: JobSpec, context: ToolContext) -> None:
+        if context.attempt < 3:
+            raise RuntimeError("not yet")
+
+    rules = JobRules(max_retries=2, backoff=0.02)
+    queue.queue_jobs([request("a", rules=rules), request("b", depends_on=["a"], rules=rules, delay=0.05)])
+    assert Worker(queue, {"t": flaky}).run(until_idle=True) == 6
+    assert [queue.job(id).attempt for id in "ab"] == [3, 3]
+    assert queue_problems(store, is_over=True) == []
+
+
+@pytest.mark.backend("firestore")
+def test_workers_on_firestore(firestore: Store) -> None:
+    queue = JobQueue(firestore)
+    tries = JobRules(max_retries=1, backoff=0.05)
+
+    def flaky(_job: JobSpec, context: ToolContext) -> None:
+        context.check()
+        if context.attempt == 1:
+            raise RuntimeError("not yet")
+
+    with working(Worker(queue, {"t": flaky}, slots=2)), working(Worker(queue, {"t": flaky})):
+        queue.queue_jobs([request("a", rules=tries), request("b", rules=tries), request("c", depends_on=["a", "b"])])
+        assert ended(queue, "c").status == "failed"
+        assert [queue.job(id).status for id in "ab"] == ["completed"] * 2
+    assert [tuple(depth) for depth in queue.depths()] == []
+
+
+def test_a_running_job_is_cancelled(store: Store, queue: JobQueue) -> None:
+    began = threading.Event()
+
+    def endless(_job: JobSpec, context: ToolContext) -> None:
+        began.set()
+        while True:
+            context.check()
+            time.sleep(0.005)
+
+    with working(Worker(queue, {"t": endless})):
+        queue.queue_job(request("a"))
+        assert began.wait(PATIENCE)
+        assert queue.cancel("a", reason="enough") == "running"
+        assert ended(queue, "a").status == "cancelled"
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_job_that_takes_too_long(store: Store, queue: JobQueue) -> None:
+    def endless(_job: JobSpec, context: ToolContext) -> None:
+        while True:
+            context.check()
+            time.sleep(0.005)
+
+    queue.queue_job(request("a", rules=JobRules(timeout=0.05)))
+    Worker(queue, {"t": endless}).run(until_idle=True)
+    assert queue.job("a").status == "timeout"
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_tool_that_does_not_end_is_given_up_and_its_result_comes_late(
+    store: Store, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "OVERRUN_SECONDS", 0.05)
+    release = threading.Event()
+
+    def deaf(job: JobSpec, _context: ToolContext) -> None:
+        if job.job_id == "deaf":
+            release.wait(PATIENCE)
+
+    with working(Worker(queue, {"t": deaf})):
+        queue.queue_job(request("deaf", rules=JobRules(timeout=0.05)))
+        assert ended(queue, "deaf").status == "timeout"
+        queue.queue_job(request("next"))
+        assert ended(queue, "next").status == "completed"
+        release.set()
+        until(lambda: queue.job("deaf").late_results == 1, "the late result is told")
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_worker_that_is_stopped_lets_its_job_end(store: Store, queue: JobQueue) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def slow(_job: JobSpec, _context: ToolContext) -> None:
+        began.set()
+        release.wait(PATIENCE)
+
+    worker = Worker(queue, {"t": slow})
+    with working(worker) as thread:
+        queue.queue_jobs([request("a"), request("b")])
+        assert began.wait(PATIENCE)
+        worker.stop()
+        release.set()
+        thread.join(PATIENCE)
+        assert [queue.job(id).status for id in "ab"] == ["completed", "queued"]
+    assert queue_problems(store) == []
+
+
+def test_after_the_time_of_grace_jobs_wait_for_another_worker(store: Store, queue: JobQueue) -> None:
+    began = threading.Event()
+
+    def endless(_job: JobSpec, context: ToolContext) -> None:
+        began.set()
+        while True:
+            context.check()
+            time.sleep(0.005)
+
+    worker = Worker(queue, {"t": endless}, grace=0.05)
+    with working(worker):
+        queue.queue_job(request("a"))
+        assert began.wait(PATIENCE)
+    job = queue.job("a")
+    assert (job.status, job.failures) == ("queued", 0)
+    Worker(queue, {"t": nothing}).run(until_idle=True)
+    assert queue.job("a").status == "completed"
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_worker_that_lost_its_lock_begins_anew_and_writes_nothing_for_what_it_had(
+    store: Store, queue: JobQueue
+) -> None:
+    from eventstate import LockManager
+
+    began, release, refused = threading.Event(), threading.Event(), threading.Event()
+    persister = StateMachinePersister(store, governor="jobs")
+
+    def slow(_job: JobSpec, context: ToolContext) -> None:
+        if context.attempt > 1:
+            return
+        began.set()
+        release.wait(PATIENCE)
+        try:
+            persister.save_state("effect", {}, expected=0, fence=context.fence)
+        except LeaseLostError:
+            refused.set()
+            raise
+
+    with working(Worker(queue, {"t": slow}, name="w", ttl=0.6)):
+        queue.queue_job(request("a", on_lost="requeue"))
+        assert began.wait(PATIENCE)
+        LockManager(store, governor="jobs").break_lock("eventstate/worker/w")
+        assert queue.heal().lost in (["a"], [])  # or it was faster itself
+        until(lambda: queue.job("a").losses == 1, "the job is taken for lost")
+        release.set()
+        assert refused.wait(PATIENCE)
+        assert ended(queue, "a").status == "completed"
+        until(lambda: queue.job("a").late_results == 1, "the late result is told")
+    assert persister.exists("effect") is False
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_claim_that_nobody_knows_of_is_given_back(store: Store, queue: JobQueue) -> None:
+    worker = Worker(queue, {"t": nothing}, ttl=0.3)
+    claiming = queueing_of(queue).claiming
+    honest = claiming.claim
+    lost: list[Any] = []
+
+    async def unanswered(*args: Any, **options: Any) -> Any:
+        claim = await honest(*args, **options)
+        if claim is not None and not lost:
+            lost.append(claim)
+            return None
+        return claim
+
+    claiming.claim = unanswered
+    queue.queue_job(request("a"))
+    assert worker.run(until_idle=True) == 1
+    assert len(lost) == 1
+    job = queue.job("a")
+    assert (job.status, job.attempt, job.failures) == ("completed", 2, 0)
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_result_that_can_not_be_stored_is_a_failure(queue: JobQueue) -> None:
+    def odd(_job: JobSpec, _context: ToolContext) -> JobResult:
+        return JobResult(0, metadata={"x": float("nan")})
+
+    queue.queue_job(request("a"))
+    Worker(queue, {"t": odd}).run(until_idle=True)
+    job = queue.job("a")
+    assert job.status == "failed"
+    assert "can't be stored" in (job.error_message or "")
+
+
+def test_two_workers_of_one_name(queue: JobQueue) -> None:
+    with working(Worker(queue, {"t": nothing}, name="w", ttl=0.3)):
+        until(lambda: len(list(store_locks(queueing_of(queue).core.store))) == 1, "the first one begins")
+        second = Worker(queue, {"t": nothing}, name="w", ttl=0.1)
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                second.run()
+            except LockTimeoutError as error:
+                errors.append(error)
+
+        second_wait = threading.Thread(target=run, daemon=True)
+        second_wait.start()
+        second_wait.join(PATIENCE)
+        assert len(errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (InvalidInputError, {"slots": 0}),
+        (InvalidInputError, {"queues": "default"}),
+        (InvalidInputError, {"queues": []}),
+        (InvalidInputError, {"ttl": 0}),
+        (InvalidIdError, {"name": "a/b"}),
+        (InvalidIdError, {"queues": ["a:b"]}),
+    ],
+)
+def test_what_a_worker_can_not_be(queue: JobQueue, error: type[Exception], options: dict[str, Any]) -> None:
+    with pytest.raises(error):
+        Worker(queue, {"t": nothing}, **options)
