@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from eventstate.core.format import NO_STATE, Entry, Tip, decode_head, decode_sna
 from eventstate.core.ids import MAX_VERSION
 from eventstate.core.seals import SealedTip, problem_with
 from eventstate.errors import ConfigurationError, CorruptionError, KeyLostError, SchemaError
+from eventstate.log.ahead import NO_ENTRIES, EntriesAhead, FirstEntries
 from eventstate.log.reading import Chain, usable
 from eventstate.log.sealing.lists import SealedList
 from eventstate.stores.base import Store
@@ -114,23 +116,19 @@ class Verifier:
         last = heads.documents[-1].key.id if heads.next is not None else None
         sealed = {tip.id: tip for tip in await listed.upto(last)} if listed is not None else {}
         number = listed.sealed.number if listed is not None else 0
-        for id in sorted({*known, *sealed, *await self._streams_with_entries(after, last)}):
-            await self.stream(id, known.get(id), report, sealed.get(id), number)
-            report.position = id
-        return last
-
-    async def _streams_with_entries(self, after: str, last: str | None) -> Sequence[str]:
-        """Ids that have entries, whether or not they have a head."""
-        found: list[str] = []
-        position = after
+        ahead = EntriesAhead(self._store, self._owner, after, last)
+        listed_ids = deque(sorted({*known, *sealed}))
         while True:
-            # One step per stream: jump over all versions of the one just seen.
-            beyond = Key(ENTRY, self._owner, position, MAX_VERSION) if position else None
-            page = await self._store.scan(ENTRY, self._owner, after=beyond, limit=1)
-            if not page.documents or (last is not None and page.documents[0].key.id > last):
-                return found
-            position = page.documents[0].key.id
-            found.append(position)
+            # A stream may have entries without a head, too.
+            with_entries = await ahead.next_id()
+            id = min(filter(None, (with_entries, listed_ids[0] if listed_ids else None)), default=None)
+            if id is None:
+                return last
+            if listed_ids and listed_ids[0] == id:
+                listed_ids.popleft()
+            first = ahead.take(id) if id == with_entries else NO_ENTRIES
+            await self.stream(id, known.get(id), report, sealed.get(id), number, first)
+            report.position = id
 
     async def stream(
         self,
@@ -139,9 +137,11 @@ class Verifier:
         report: ConsistencyReport,
         sealed: SealedTip | None = None,
         sealed_by: int = 0,
+        first: FirstEntries | None = None,
     ) -> None:
         """Verify one stream, adding to ``report``; also against what the seal of a number saw of it.
 
+        ``first`` is what was read of its entries already, after its head.
         It is verified as far as its head, so that writers don't disturb. What snapshots and prunes that come and go
         could make is looked at again: a finding counts if the head stayed the same, or if it is found again.
         """
@@ -158,7 +158,7 @@ class Verifier:
                 sealed=sealed,
                 sealed_by=sealed_by,
             )
-            finding = await self._finding(walk, seen)
+            finding = await self._finding(walk, seen, first if look == 1 else None)
             if finding is None:
                 break
             now = await self._head(id)
@@ -175,10 +175,10 @@ class Verifier:
         key = Key(HEAD, self._owner, id)
         return (await self._store.get([key])).documents.get(key)
 
-    async def _finding(self, walk: _Walk, report: ConsistencyReport) -> Finding | None:
+    async def _finding(self, walk: _Walk, report: ConsistencyReport, first: FirstEntries | None) -> Finding | None:
         try:
             await self._begin(walk, report)
-            await self._entries(walk, report)
+            await self._entries(walk, report, first)
             if walk.beyond:
                 await self._check_beyond(walk)
             self._check_seal(walk)
@@ -227,19 +227,27 @@ class Verifier:
         else:
             walk.folding = False
 
-    async def _entries(self, walk: _Walk, report: ConsistencyReport) -> None:
+    async def _entries(self, walk: _Walk, report: ConsistencyReport, first: FirstEntries | None) -> None:
         after = Key(ENTRY, self._owner, walk.id, walk.chain.version)
+        if first is not None:
+            # What a prune left before the base means nothing.
+            documents = [document for document in first.documents if document.key.n > after.n]
+            if self._followed(walk, report, documents) or first.is_all:
+                return
+            after = max(after, first.documents[-1].key)
         while True:
             page = await self._store.scan(ENTRY, self._owner, id=walk.id, after=after)
-            for entry in walk.chain.follow(page.documents, walk.last):
-                self._entry(walk, entry)
-                report.total_events += len(entry.events)
-            if page.documents and page.documents[-1].key.n > walk.last:
-                walk.beyond = True
-                return
-            if page.next is None:
+            if self._followed(walk, report, page.documents) or page.next is None:
                 return
             after = page.next
+
+    def _followed(self, walk: _Walk, report: ConsistencyReport, documents: Sequence[Document]) -> bool:
+        """Whether these entries lead beyond the head, so that no more are wanted."""
+        for entry in walk.chain.follow(documents, walk.last):
+            self._entry(walk, entry)
+            report.total_events += len(entry.events)
+        walk.beyond = bool(documents) and documents[-1].key.n > walk.last
+        return walk.beyond
 
     async def _check_beyond(self, walk: _Walk) -> None:
         """Fail if there are entries after the head's though it is the head still."""
@@ -324,9 +332,12 @@ class Verifier:
         return head is None or snapshot in decode_head(head)[0].tip.snapshots
 
     async def _check_snapshots(self, walk: _Walk, report: ConsistencyReport) -> None:
-        for version in walk.snapshots:
-            key = snapshot_key(self._owner, walk.id, version)
-            document = (await self._store.get([key])).documents.get(key)
+        keys = {version: snapshot_key(self._owner, walk.id, version) for version in walk.snapshots}
+        if not keys:
+            return
+        documents = (await self._store.get(list(keys.values()))).documents
+        for version, key in keys.items():
+            document = documents.get(key)
             if document is None:
                 if not await self._lists(walk, version):
                     continue
