@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -114,6 +115,8 @@ def test_exit_codes_and_statuses(jobs: JobStateStore, tmp_path: Path) -> None:
         assert (result.exit_code, result.success) == (code, False), tool
         assert orchestrator.get_job_status(tool) == status
         assert jobs.get_job(tool)["exit_code"] == code
+    without: Any = None
+    assert orchestrator.run(spec("without", "fail", metadata=without)).exit_code == -2
     missing = orchestrator.run_job(tmp_path / "none.json")
     assert (missing.exit_code, missing.success) == (-3, False)
     assert "none.json" in missing.stderr
@@ -268,6 +271,20 @@ def test_an_interrupted_job_does_not_seem_to_run(jobs: JobStateStore) -> None:
     with pytest.raises(KeyboardInterrupt):
         Orchestrator(jobs, {"work": work}).run(spec())
     assert jobs.get_job("j")["error_message"] == "interrupted"
+
+
+def test_a_result_whose_recording_is_interrupted_is_not_lost(jobs: JobStateStore) -> None:
+    report, calls = jobs.update_job_result, [KeyboardInterrupt]
+
+    def interrupted(*given: Any, **more: Any) -> bool:
+        for error in calls:
+            calls.remove(error)
+            raise error
+        return report(*given, **more)
+
+    with patch.object(jobs, "update_job_result", interrupted), pytest.raises(KeyboardInterrupt):
+        Orchestrator(jobs, {"work": lambda _job, _context: JobResult(7)}).run(spec())
+    assert (jobs.get_job("j")["status"], jobs.get_job("j")["exit_code"]) == ("failed", 7)
 
 
 def test_any_object_with_the_methods_keeps_track() -> None:

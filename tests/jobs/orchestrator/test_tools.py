@@ -311,6 +311,8 @@ def test_tools_by_name() -> None:
     tools.register("run", program)
     with pytest.raises(ConfigurationError, match="already"):
         tools.register("run", SubprocessTool())
+    with pytest.raises(ConfigurationError, match="is a class"):
+        tools.register("x", SubprocessTool)
     with pytest.raises(ConfigurationError, match="is no tool"):
         tools.register("x", "text")  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidIdError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,6 +11,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from eventstate.errors import AlreadyExistsError, ConfigurationError, InvalidInputError, NotFoundError
+from eventstate.jobs.job import RUNNING
 from eventstate.jobs.orchestrator.callable_tool import CANCELLED_CODE, raised_result
 from eventstate.jobs.orchestrator.subprocess_tool import SubprocessTool
 from eventstate.jobs.orchestrator.tool import Tool, ToolContext, Tools
@@ -88,24 +90,29 @@ class Orchestrator:
         attempt = self.state_store.mark_job_running(
             job.job_id, run_id=job.run_id, workstream_id=job.workstream_id, tool=job.tool
         )
+        result = JobResult(CANCELLED_CODE, stderr="interrupted")
         try:
             result = self._done(job, attempt)
+            return self._recorded(job, result, attempt)
+        except Exception:
+            raise
         except BaseException:  # of the process, such as Ctrl-C: the job must not seem to run for ever
             with suppress(Exception):
-                self._recorded(job, JobResult(CANCELLED_CODE, stderr="interrupted"), attempt)
+                if self.state_store.get_job_status(job.job_id) == RUNNING:
+                    self._recorded(job, result, attempt)
             raise
-        return self._recorded(job, result, attempt)
 
     def _done(self, job: JobSpec, attempt: int) -> JobResult:
         tool = self.tools.get(job.tool)
         if tool is None:
             known = ", ".join(sorted(self.tools)) or "none"
             return JobResult(UNKNOWN_TOOL, stderr=f"no tool {job.tool!r}; known are {known}")
-        context = ToolContext(job.job_id, attempt, job.metadata.get("timeout_seconds"))
+        started = time.monotonic()
         try:
+            context = ToolContext(job.job_id, attempt, job.metadata.get("timeout_seconds"))
             return JobResult.of(tool.run(job, context))
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is how its job ended
-            return raised_result(error, context.seconds)
+            return raised_result(error, time.monotonic() - started)
 
     def _recorded(self, job: JobSpec, result: JobResult, attempt: int) -> JobResult:
         """Record a result; what a caller gets of it.

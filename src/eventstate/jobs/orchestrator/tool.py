@@ -100,6 +100,8 @@ class Tools(Mapping[str, Tool]):
         check_id("tool", name)
         if self._tools.get(name, tool) is not tool:
             raise ConfigurationError(f"there is a tool {name!r} already")
+        if isinstance(tool, type):
+            raise ConfigurationError(f"{tool!r} is a class: pass an object of it")
         if isinstance(tool, Tool):
             self._tools[name] = tool
         elif callable(tool):

@@ -101,7 +101,7 @@ class Keeping(Scope):
         """As `JobStateStore.create_workstream`."""
         at = self.now()
         id = check_name("workstream id", self.new_id("ws", at) if ws_id is None else ws_id)
-        if isinstance(depends_on, str):
+        if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInputError("depends_on: pass a list of workstream ids")
         before = [check_name("workstream id", other) for other in depends_on]
         members = {**members_of("metadata", metadata), **more}

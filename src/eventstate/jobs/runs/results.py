@@ -79,21 +79,16 @@ class JobResult:
             raise InvalidInputError(f"this is no result of a job: {problem}")
 
     @property
-    def _is_success(self) -> bool:
-        """Also where the exit code became 0 after it was made."""
-        return self.success or self.exit_code == 0
-
-    @property
     def outcome(self) -> str:
         """The status that it leads to: ``completed``, ``timeout`` or ``failed``."""
-        if self._is_success:
+        if _is_success(self):
             return COMPLETED
         return TIMEOUT if self.exit_code == TIMED_OUT else FAILED
 
     @property
     def error_message(self) -> str | None:
         """A line for people about what went wrong; None after a success."""
-        if self._is_success:
+        if _is_success(self):
             return None
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         if lines:
@@ -106,12 +101,17 @@ class JobResult:
             "job_id": job_id,
             "exit_code": self.exit_code,
             "duration_s": self.duration_s,
-            "success": self._is_success,
+            "success": _is_success(self),
             "error_report_path": None if self.error_report_path is None else _storable(str(self.error_report_path)),
             "stdout_preview": _storable(self.stdout[:PREVIEW]),
             "stderr_preview": _storable(self.stderr[:PREVIEW]),
             "metadata": dict(self.metadata),
         }
+
+
+def _is_success(result: JobResult) -> bool:
+    """Also where the exit code became 0 after the result was made."""
+    return result.success or result.exit_code == 0
 
 
 def _storable(text: str) -> str:

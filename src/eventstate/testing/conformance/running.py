@@ -309,6 +309,7 @@ class RunCases(RunSuite):
             (InvalidInputError, lambda: jobs.update_job_result("a", None)),
             (InvalidInputError, lambda: jobs.create_run(metadata=[1])),
             (InvalidInputError, lambda: jobs.create_workstream(run, "ws", depends_on="ws-1")),
+            (InvalidInputError, lambda: jobs.create_workstream(run, "ws", depends_on=None)),
             (InvalidInputError, lambda: jobs.list_recent_runs(0)),
             (InvalidInputError, jobs.list_jobs),
             (InvalidInputError, lambda: jobs.list_jobs(run, status="lost in space")),
