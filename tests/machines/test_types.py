@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,6 +15,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from eventstate import CorruptionError, EncodingError, Event, EventStateError, Machine, StateSnapshot
+from eventstate.machines.shapes import Shape
 from tests.machines.world import World, datas
 
 
@@ -194,6 +196,36 @@ def test_a_number_without_json_form_is_refused_in_states_and_events(world: World
     with pytest.raises(EncodingError):
         persister.append(readings, "1", Read(value=1, spoil=True), expected=0)
     assert world.everything() == []
+
+
+@dataclass
+class Sample:
+    values: dict[str, Any]
+
+
+class Loose(BaseModel):
+    note: str | None = None
+    values: dict[str, Any] = {}
+    anything: Any = None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("wrap", "path"),
+    [
+        (lambda bad: Sample({"x": bad}), "it.values.x"),
+        (lambda bad: Sample({"x": [1, (bad,)]}), "it.values.x[1][0]"),
+        (lambda bad: Loose(values={"x": bad}), "it.values.x"),
+        (lambda bad: Loose(anything={"x": None, "y": bad}), "it.anything.y"),
+        (lambda bad: Loose(anything=bad), "it.anything"),
+    ],
+)
+def test_nor_where_its_type_is_left_open(wrap: Callable[[float], Any], path: str, bad: float) -> None:
+    value = wrap(bad)
+    with pytest.raises(EncodingError, match="no JSON form") as caught:
+        Shape(type(value), "it").encoded(value)
+    assert caught.value.path == path
+    Shape(type(value), "it").encoded(wrap(1.5))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ MAX_DEPTH: Final = 200
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
-def encode(value: object, what: str = "$") -> bytes:
+def encode(value: object, what: str = "$", *, nulls: int = 0) -> bytes:
     """JSON text of a value made of dicts with text keys, lists, text, numbers, booleans and None.
 
-    Tuples become lists, UUIDs text and enums their values; anything else is refused.
+    Tuples become lists, UUIDs text and enums their values; anything else is refused. ``nulls`` says how often None is
+    in it at least, where that is known: so many of them are no reason to look again.
 
     Raises:
         EncodingError: NaN or infinity, a lone surrogate, an integer beyond 64 bits, more than
@@ -33,7 +34,7 @@ def encode(value: object, what: str = "$") -> bytes:
     except (TypeError, RecursionError) as error:
         check_plain(value, what)
         raise EncodingError(path=what, problem=str(error)) from None
-    if b"null" in encoded or encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
+    if (b"null" in encoded and encoded.count(b"null") > nulls) or encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH:
         check_plain(value, what)
     return encoded
 
@@ -65,6 +66,18 @@ def check_plain(value: object, path: str, depth: int = 0) -> None:
             check_plain(item, f"{path}[{index}]", depth + 1)
     else:
         _check_scalar(value, path)
+
+
+def check_finite(value: object, path: str) -> None:
+    """Raise an EncodingError with the path of the first NaN or infinity in a value of containers."""
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            check_finite(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(cast("list[Any]", value)):
+            check_finite(item, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise EncodingError(path=path, problem=f"{value} has no JSON form; use None or text")
 
 
 def _check_scalar(value: object, path: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from eventstate.core.codec import encode
+from eventstate.core.codec import check_finite, encode
 from eventstate.errors import ConfigurationError, EncodingError
 from eventstate.machines.records import record_of
 
@@ -44,10 +44,21 @@ class Shape:
             plain = self._record.to_plain(value)
             if plain is not None:
                 try:
-                    return encode(plain, self._what)
+                    return encode(plain, self._what, nulls=list(plain.values()).count(None))
                 except EncodingError:  # values of any type, which pydantic may know a form of
                     pass
-        return encode(self._to_plain(value), self._what)
+        text = encode(self._to_plain(value), self._what)
+        if not self.is_plain and b"null" in text:
+            self._check_finite(value)
+        return text
+
+    def _check_finite(self, value: Any) -> None:
+        """Refuse NaN and infinities, which pydantic writes as null where the declared type is Any."""
+        try:
+            parts = self._pydantic().dump_python(value, warnings=False, serialize_as_any=True)
+        except Exception:  # noqa: BLE001 - a serializer of the caller's own that is for JSON only
+            return
+        check_finite(parts, self._what)
 
     def _to_plain(self, value: Any) -> Any:
         if self.is_plain:
