@@ -127,7 +127,8 @@ class Pipeline:
             for worker in self.workers.values():
                 worker.terminate()
             for worker in self.workers.values():
-                if worker.wait(30) != 0:
+                # One that has only just been started does not know yet that it may end in peace.
+                if worker.wait(30) not in (0, -signal.SIGTERM):
                     self.problems.append(f"a worker ended with {worker.returncode}")
             self.problems += queue_problems(store, ledger=LEDGER.name, is_over=True)
             jobs = [state.data for state in queue.list_jobs()]

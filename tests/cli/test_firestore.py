@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -18,16 +19,23 @@ from eventstate.cli.firestore.indexes import FILE, declared
 from tests.cli.conftest import Cli
 
 GCLOUD = """#!{python}
-import json, os, sys
+import json, os, signal, sys, time
 arguments = sys.argv[1:]
 with open({log!r}, "a") as log:
     log.write(json.dumps(arguments) + "\\n")
 words = " ".join(arguments)
 if {failing!r} and {failing!r} in words:
-    sys.stderr.write({problem!r})
-    sys.exit(3)
+    sys.stderr.buffer.write({problem!r})
+    sys.exit(3) if {killed!r} == 0 else os.kill(os.getpid(), {killed!r})
 if "emulators" in words:
     print("emulator at", words.rpartition("=")[2], flush=True)
+    if {patient!r}:
+        try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(0.6)
+            print("emulator ended", flush=True)
 """
 
 Install = Callable[..., Path]
@@ -37,11 +45,12 @@ Install = Callable[..., Path]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Put a gcloud on PATH that notes its arguments, and fails at those that hold some words; its notes."""
 
-    def put(failing: str = "", problem: str = "ERROR: denied") -> Path:
+    def put(failing: str = "", problem: bytes = b"ERROR: denied", killed: int = 0, patient: bool = False) -> Path:
         log, folder = tmp_path / "gcloud.log", tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         program = folder / "gcloud"
-        program.write_text(GCLOUD.format(python=sys.executable, log=str(log), failing=failing, problem=problem))
+        members = {"failing": failing, "problem": problem, "killed": killed, "patient": patient}
+        program.write_text(GCLOUD.format(python=sys.executable, log=str(log), **members))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         log.unlink(missing_ok=True)
@@ -91,6 +100,10 @@ def test_the_project_of_a_url(cli: Cli) -> None:
     assert "--database=main --project=acme" in line
     line = cli.run(["firestore", "indexes", "--dry-run", "--database", "other", *url], 0).out.splitlines()[0]
     assert "--database=other --project=acme" in line
+    for project, database in (("acme", "main"), ("else", "'--database=(default)'")):
+        line = cli.run(["firestore", "indexes", "--dry-run", "--project", project, *url], 0).out.splitlines()[0]
+        assert database in line
+    assert cli("firestore", "indexes", "--project", "", "--dry-run", code=2), "a variable of a shell that is not set"
     assert cli("firestore", "indexes", "--dry-run", "--json", code=2).error["type"] == "ConfigurationError"
 
 
@@ -117,14 +130,14 @@ def test_the_package_and_the_project_declare_the_same() -> None:
 
 
 def test_what_exists_already_is_left(cli: Cli, install: Install) -> None:
-    log = install("composite", "ERROR: (gcloud.firestore) ALREADY_EXISTS: index already exists")
+    log = install("composite", b"ERROR: (gcloud.firestore) ALREADY_EXISTS: index already exists")
     ran = cli(*INDEXES, "--json").json
     assert [item["outcome"] for item in ran["commands"]][:2] == ["there already", "done"]
     assert len(calls(log)) == len(ran["commands"])
 
 
 def test_a_failure_ends_it(cli: Cli, install: Install) -> None:
-    log = install("services", "ERROR: (gcloud.services.enable) PERMISSION_DENIED: who are you?")
+    log = install("services", b"ERROR: (gcloud.services.enable) PERMISSION_DENIED: who are you? \xff")
     error = cli(*INIT, "--json", code=5).error
     assert error["type"] == "ProgramFailedError"
     assert "PERMISSION_DENIED" in error["message"]
@@ -143,7 +156,31 @@ def test_without_gcloud(cli: Cli, nowhere: None) -> None:
 def test_a_gcloud_that_can_not_be_run(cli: Cli, install: Install, tmp_path: Path) -> None:
     install()
     (tmp_path / "bin" / "gcloud").write_text("#!/nowhere/python\n")
-    assert cli(*INIT, "--json", code=5).error["type"] == "ProgramFailedError"
+    for command in (INIT, ("firestore", "emulator")):
+        assert '"type":"ProgramFailedError"' in cli(*command, "--json", code=5).err
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_emulator_that_is_stopped_ends_first(install: Install, stop: signal.Signals, code: int) -> None:
+    install(patient=True)
+    command = [sys.executable, "-m", "eventstate", "firestore", "emulator", "--port", "9192"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "emulator at 127.0.0.1:9192\n"
+        if stop == signal.SIGINT:  # as a terminal tells everybody in front
+            os.killpg(process.pid, stop)
+        else:
+            process.send_signal(stop)
+        assert process.stdout.read() == "emulator ended\n"
+        assert process.wait(20) == code
+
+
+def test_an_emulator_that_is_killed_has_failed(install: Install) -> None:
+    install("emulators", killed=signal.SIGKILL)
+    command = [sys.executable, "-m", "eventstate", "firestore", "emulator", "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 5
+    assert "ProgramFailedError" in ran.stderr
 
 
 def test_the_emulator_runs_in_front(install: Install) -> None:

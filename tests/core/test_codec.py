@@ -93,3 +93,11 @@ def test_what_is_no_json_is_corrupt(text: bytes) -> None:
 def test_encoding_is_orjsons_own_where_nothing_is_odd() -> None:
     value = {"b": [1, 2.5, "é\n"], "a": {}}
     assert encode(value) == orjson.dumps(value)
+
+
+def test_nulls_that_are_known_hide_no_number_without_a_form() -> None:
+    assert encode({"a": None, "b": "x"}, nulls=1) == b'{"a":null,"b":"x"}'
+    assert encode({"a": None, "b": "null"}, nulls=1) == b'{"a":null,"b":"null"}'
+    for value in (float("nan"), [float("inf")]):
+        with pytest.raises(EncodingError):
+            encode({"a": None, "b": value}, nulls=1)

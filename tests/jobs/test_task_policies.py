@@ -94,20 +94,19 @@ def test_a_verdict_does_not_depend_on_the_order_or_repetition_of_reports(
         assert policy.verdict(merged(*order, *order), 6) == wanted
 
 
-@given(POLICIES, BY_TASK, st.integers(0, 5), OUTCOMES)
+@given(POLICIES, BY_TASK, st.integers(0, 5), OUTCOMES, st.integers(2, 6))
 def test_nothing_undoes_a_verdict(
-    policy: TaskPolicy, results: dict[int, TaskResult], task: int, outcome: TaskOutcome
+    policy: TaskPolicy, results: dict[int, TaskResult], task: int, outcome: TaskOutcome, expected: int
 ) -> None:
-    before = policy.verdict(results, 6)
+    before = policy.verdict(results, expected)
     if results.get(task, OPEN).outcome is not None:
         return
-    after = policy.verdict({**results, task: done(outcome)}, 6)
+    after = policy.verdict({**results, task: done(outcome)}, expected)
     if before.is_doomed:
         assert after.is_doomed
     if before.outcome is not None:
-        assert before.outcome.is_good
         assert after.outcome is not None
-        assert after.outcome.is_good or after.outcome is before.outcome
+        assert after.outcome.is_bad == before.outcome.is_bad
     assert after.phase >= before.phase
 
 
@@ -146,6 +145,27 @@ def test_all_must_end_well() -> None:
     assert outcome(rule, CANCELLED, LOST, TIMED_OUT) is LOST
     silent = rule.verdict({0: done(SUCCEEDED)}, 2)
     assert (silent.phase, silent.outcome) == (PENDING, None), "who has not reported is pending"
+
+
+def test_parts_of_an_earlier_attempt_do_not_count() -> None:
+    again = done(SUCCEEDED, attempt=2)
+    assert joined(done(FAILED), again) == joined(again, done(FAILED)) == again
+    assert all_success().verdict({0: joined(done(FAILED), again)}, 1).outcome is SUCCEEDED
+
+
+@pytest.mark.parametrize("percent", [7, 14, 28, 55, 56, 58])
+def test_a_share_is_reached_by_exactly_as_many(percent: int) -> None:
+    rule = weighted(percent / 100)
+    assert outcome(rule, *[SUCCEEDED] * percent, *[FAILED] * (100 - percent)) is SUCCEEDED
+    assert outcome(rule, *[SUCCEEDED] * (percent - 1), *[FAILED] * (101 - percent)) is FAILED
+
+
+@pytest.mark.parametrize("rule", [any_success(), quorum(2), quorum(9), weighted(0.5)])
+def test_a_job_whose_tasks_were_all_skipped_so_far_is_not_doomed(rule: TaskPolicy) -> None:
+    before = rule.verdict(of(done(SKIPPED), done(SKIPPED), OPEN), 3)
+    assert (before.outcome, before.is_doomed) == (None, False)
+    assert outcome(rule, SKIPPED, SKIPPED, SKIPPED) is SKIPPED
+    assert quorum(2).verdict(of(done(SKIPPED), done(FAILED), OPEN), 3).is_doomed
 
 
 def test_a_running_job_can_be_doomed() -> None:
@@ -220,6 +240,13 @@ def test_a_failed_part_settles_a_task_that_goes_on() -> None:
         lambda: weighted(0),
         lambda: weighted(1.1),
         lambda: weighted(float("nan")),
+        lambda: weighted("0.5"),  # type: ignore[arg-type]
+        lambda: weighted(0.5, [1, 2]),  # type: ignore[arg-type]
+        lambda: weighted(0.5, {0: "x"}),  # type: ignore[dict-item]
+        lambda: all_success(optional=3),  # type: ignore[arg-type]
+        lambda: all_success(optional="03"),  # type: ignore[arg-type]
+        lambda: rank("abc"),  # type: ignore[arg-type]
+        lambda: rank(5),  # type: ignore[arg-type]
         lambda: weighted(0.5, {0: 0.0}),
         lambda: weighted(0.5, {0: float("inf")}),
         lambda: all_success(empty="maybe"),  # type: ignore[arg-type]

@@ -266,6 +266,10 @@ class TestWhatCanNotBeUsed:
             (event("orch.started", payload={"graph": {"nodes": 7}}), "malformed payload: nodes is no array"),
             (event("orch.started", payload={"graph": {"nodes": [{}]}}), "malformed payload: id of a node is no text"),
             (
+                event("orch.started", payload={"graph": {"nodes": [{"id": "\ud800"}]}}),
+                "malformed payload: id of a node has a lone surrogate",
+            ),
+            (
                 event("orch.started", payload={"graph": {"edges": [{"from": "a"}]}}),
                 "malformed payload: to of an edge is no text",
             ),
@@ -302,6 +306,23 @@ class TestWhatCanNotBeUsed:
         snapshot = store.snapshot()
         assert snapshot.unhandled == KEPT + 5
         assert [kept.type for kept in snapshot.recently_unhandled] == [f"odd {n}" for n in range(5, KEPT + 5)]
+
+    def test_long_ones_are_cut(self) -> None:
+        with open_store("memory://") as store:
+            log = OrchestrationLog(store, "run")
+            log.handle_events([event("x" * 60_000, "u" * 60_000) for _ in range(KEPT + 1)])
+            kept = log.snapshot().recently_unhandled[-1]
+            assert (kept.type, kept.unit) == ("x" * 200 + "…", "u" * 200 + "…")
+            assert [one.type for one in log.events()] == ["x" * 60_000] * (KEPT + 1), "what was recorded is whole"
+
+    def test_what_is_no_event_is_refused(self) -> None:
+        odd: Any = {"type": "unit.queued", "unit": "api"}
+        with open_store("memory://") as store:
+            log = OrchestrationLog(store, "run")
+            for handle in (OrchestrationStore().handle_event, log.handle_event, log.handle_events):
+                with pytest.raises(InvalidInputError, match="from_json"):
+                    handle(odd)
+            assert list(log.events()) == []
 
     @pytest.mark.parametrize(
         "payload", [{}, {"graph": None}, {"unit_count": None, "graph": {"nodes": None}}, {"more": 1}]
@@ -420,6 +441,9 @@ class TestLooks:
         assert OrchestrationEvent.from_json(plain) == read
         assert OrchestrationEvent.from_json({"type": "x", "time": "0001-01-01T00:00:00Z"}).time is None
         assert OrchestrationEvent(type="x").to_json() == {"type": "x"}
+        empty = OrchestrationEvent.from_json({"type": "x", "unit": "", "error": "", "id": ""})
+        assert empty == OrchestrationEvent(type="x"), "no two events are the same for having no id"
+        assert OrchestrationEvent(type="x", unit="", error="", id="") == empty
 
     @pytest.mark.parametrize(
         "odd",

@@ -62,6 +62,7 @@ from eventstate.cli.show import show
 from eventstate.cli.stats import stats
 from eventstate.cli.subscriptions import delete_subscription, show_parked, subscriptions
 from eventstate.cli.tail import tail
+from eventstate.cli.tasks import tasks
 from eventstate.cli.transactions import transactions
 from eventstate.cli.verify import verify
 from eventstate.cli.watch import watch
@@ -81,6 +82,7 @@ COMMANDS: dict[str, Command] = {
     "projections": projections,
     "runs": runs,
     "jobs": jobs,
+    "tasks": tasks,
     "run-job": run_job,
     "worker": worker,
     "watch": watch,

@@ -20,7 +20,6 @@ from eventstate.log.following import (
     Followed,
     Follower,
     Place,
-    Reading,
     Selection,
     Stream,
     check_place,
@@ -45,7 +44,8 @@ PAGE: Final = 256
 SAVE_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 300.0
 PARTITIONS: Final = 16
-LONGEST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 1.0
+"""Between two tries: whoever stops a subscription waits for this at most."""
 REPLAY_ROUNDS: Final = 20
 """How often one replay looks for what was held back while it ran: it must end, however busy the writers are."""
 
@@ -131,6 +131,8 @@ class Subscribing:
         self._is_more = True
         self._is_marked = False
         self._is_stopped = False
+        self._away_since: float | None = None
+        """Since when, by the monotonic clock, the store has given no answer, over many short waits too."""
 
     # Opening
 
@@ -252,7 +254,8 @@ class Subscribing:
                 self._is_marked = True
                 return CaughtUp(follower.place)
             if self._is_more:
-                await self._fill(follower)
+                if not await self._fill(follower, until):
+                    return None
                 continue
             left = self._poll if until is None else min(until - self._runtime.monotonic(), self._poll)
             if left <= 0:
@@ -268,39 +271,45 @@ class Subscribing:
         await follower.wait(seconds)
         self._is_more = True
 
-    async def _fill(self, follower: Follower) -> None:
-        reading = await self._read(follower)
+    async def _fill(self, follower: Follower, until: float | None) -> bool:
+        """Read on; False when stopped, and where the store was away until then."""
+        reading = await self._patiently(lambda: follower.read(PAGE), until)
         if reading is None:
-            return
+            return False
         self._is_more = reading.more
         takes = None if self._progress is None else self._progress.takes
         self._buffer.extend(reading.entries if takes is None else filter(takes, reading.entries))
+        return True
 
-    async def _read(self, follower: Follower) -> Reading | None:
-        """What comes next; None when stopped."""
-        return await self._patiently(lambda: follower.read(PAGE))
-
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """The result of a call to the store, made again while the store is unavailable; None when stopped."""
+    async def _patiently(self, call: Callable[[], Awaitable[T]], until: float | None = None) -> T | None:
+        """The result of a call to the store, made again while the store is unavailable; None when stopped, or then."""
         try:
-            return await self._insistently(call)
+            return await self._insistently(call, until)
         except StoreUnavailableError:
-            if self._is_stopped:
+            if self._is_stopped or self._away_since is not None:
                 return None
-            raise
+            raise  # out of patience
 
-    async def _insistently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The same where there must be a result: it raises when stopped."""
+    async def _insistently(self, call: Callable[[], Awaitable[T]], until: float | None = None) -> T:
+        """The same where there must be a result: it raises when stopped, and then."""
         failures = 0
-        until = self._runtime.monotonic() + self.settings.patience
         while True:
             try:
-                return await call()
+                result = await call()
             except StoreUnavailableError:
-                if self._is_stopped or self._runtime.monotonic() >= until:
+                now = self._runtime.monotonic()
+                since = self._away_since = now if self._away_since is None else self._away_since
+                if now >= since + self.settings.patience:
+                    self._away_since = None
+                    raise
+                if self._is_stopped or (until is not None and now >= until):
                     raise
                 failures += 1
-                await self._runtime.sleep(full_jitter(failures, self._runtime.random(), cap=LONGEST_PAUSE))
+                pause = full_jitter(failures, self._runtime.random(), cap=LONGEST_PAUSE)
+                await self._runtime.sleep(pause if until is None else min(pause, until - now))
+            else:
+                self._away_since = None
+                return result
 
     # Acknowledging
 

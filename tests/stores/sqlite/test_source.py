@@ -26,6 +26,8 @@ ALLOWED = {
     ("jobs/orchestrator/job_file.py", "job_schema", "read_text"): "a file of this package",
     ("jobs/orchestrator/job_file.py", "read_job_file", "open"): "a file that the caller names as a job",
     ("jobs/orchestrator/subprocess_tool.py", "_log", "open"): "a file that a job names as its log",
+    ("jobs/queue/slots.py", "replace", "open"): "no file: a slot of a worker",
+    ("jobs/queue/worker.py", "_serve", "open"): "no file: a slot of a worker",
     ("jobs/tasks/following.py", "_begin", "open"): "no file: a subscription",
     ("log/sealing/files.py", "add", "open"): "a partial file of a seal, new and under a name of its own",
     ("log/sealing/files.py", "finish", "open"): "the same file",

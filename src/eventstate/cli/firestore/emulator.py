@@ -15,27 +15,20 @@ def emulator(
     host: Annotated[str, typer.Option("--host", metavar="NAME", help="Where it listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="The port there.")] = 8080,
     dry_run: DryRun = False,
-) -> int | None:
+) -> None:
     """Run the Firestore emulator of the Google Cloud CLI, until Ctrl-C. It forgets everything when it ends.
 
     Programs find it by FIRESTORE_EMULATOR_HOST. gcloud asks to install what is missing: a Java runtime it needs too.
     """
-    import subprocess
-
-    from eventstate.cli.firestore.gcloud import PROGRAM, find_program, shown
+    from eventstate.cli.firestore.gcloud import PROGRAM, find_program, run_in_front
     from eventstate.cli.firestore.running import show_or_run
     from eventstate.cli.output import note
-    from eventstate.errors import ProgramFailedError
 
     place = f"{host}:{port}"
     command = [PROGRAM, "emulators", "firestore", "start", f"--host-port={place}"]
     if dry_run:
         show_or_run(options, [command], dry_run=True)
-        return None
-    path = find_program()
+        return
+    find_program()
     note(f"export FIRESTORE_EMULATOR_HOST={place}")
-    # What it prints is for the person in front of it, and so are its questions.
-    code = subprocess.run([path, *command[1:]], check=False).returncode
-    if code > 0:
-        raise ProgramFailedError(command=shown(command), code=code, output="what it said is above")
-    return None
+    run_in_front(command)  # what it prints is for the person in front of it, and so are its questions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "gcloud"
 _INSTALL: Final = "install the Google Cloud CLI (cloud.google.com/sdk), or run elsewhere what --dry-run shows"
+_SECONDS_TO_END: Final = 10
 _THERE_ALREADY: Final = ("ALREADY_EXISTS", "already exists")
 
 Command = Sequence[str]
@@ -43,10 +45,11 @@ def database_of(options: Globals, project: str | None, database: str | None) -> 
     from eventstate.stores.firestore.url import parse_url
 
     url = options.resolved_url
-    if project is None and url.startswith("firestore://"):
+    if url.startswith("firestore://"):
         named = parse_url(url)
-        return Database(named.project, database or named.database)
-    if project is None:
+        if not project or project == named.project:
+            return Database(named.project, database or named.database)
+    if not project:
         raise ConfigurationError("which project? Pass --project ID, or --url firestore://project[/database]")
     return Database(project, database or "(default)")
 
@@ -80,10 +83,60 @@ def run_all(commands: Sequence[Command], done: Callable[[Command, Became], None]
         done(command, _run(path, command))
 
 
+def run_in_front(command: Command) -> None:
+    """Run a command with the terminal as its own, until it ends. A stop is passed on, and its end waited for.
+
+    Cut off it would leave behind what it has started itself, on the same port.
+
+    Raises:
+        ProgramMissingError: gcloud is not installed.
+        ProgramFailedError: it failed, or was killed by others.
+        KeyboardInterrupt: it was stopped by Ctrl-C.
+    """
+    path = find_program()
+    try:
+        process = subprocess.Popen([path, *command[1:]])
+    except OSError as error:
+        raise ProgramFailedError(command=shown(command), code=-1, output=str(error)) from error
+
+    def pass_on(number: int, _frame: object) -> None:
+        process.terminate()
+        stops.append(128 + number)
+
+    stops: list[int] = []
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        code = _code_of(process)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if stops:
+        raise SystemExit(stops[0])
+    if code:
+        raise ProgramFailedError(command=shown(command), code=code, output="what it said is above")
+
+
+def _code_of(process: subprocess.Popen[bytes]) -> int:
+    """How a program ended. Ctrl-C of a terminal has told it as well, so it is given the time to end by itself."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(_SECONDS_TO_END)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.terminate()
+            process.wait()
+        raise
+
+
 def _run(path: str, command: Command) -> Became:
     try:
         ran = subprocess.run(
-            [path, *command[1:]], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            [path, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
     except OSError as error:
         raise ProgramFailedError(command=shown(command), code=-1, output=str(error)) from error

@@ -25,7 +25,7 @@ class JobMigrator:
     All methods raise `StoreError` and its kin where the store can't work.
 
     Raises:
-        ConfigurationError: two steps lead to one version, or one has a version below 100.
+        ConfigurationError: two steps lead to one version, one has a version below 100, or is no `Migration`.
     """
 
     def __init__(self, store: Store, steps: Iterable[Migration] = ()) -> None:
@@ -56,14 +56,17 @@ class JobMigrator:
         """Migrate one job, or all of the store that are of an earlier version.
 
         Args:
-            target: the version to bring them to; the newest that a step leads to unless given.
+            target: the version to bring them to; the newest that a step leads to unless given. Steps to lower ones
+                that a job has not had come first.
             limit: stop after so many jobs were migrated; 0 for no limit.
             progress: called with the report so far after each commit.
 
         Raises:
             JobNotFoundError: there is no such job, or it is deleted.
             SchemaNewerError: a job is of a version that no step is known of; nothing of it was changed.
-            InvalidInputError: no step leads to ``target``, or a step gave what can't be stored.
+            InvalidInputError: no step leads to ``target``, ``limit`` is none, or a step gave what can't be stored.
+            InvalidIdError: no job can have this id.
+            CorruptionError: there is something else in the place of a job's record, or of a status.
             Whatever a step raises, with a note that names the document.
         """
         return self._run(job, target, limit, progress, dry_run=False)

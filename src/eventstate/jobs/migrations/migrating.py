@@ -8,23 +8,28 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from eventstate.core.documents import HEAD, Key
+from eventstate.core.documents import HEAD, Document, Key
 from eventstate.core.expected import ANY
+from eventstate.core.format import decode_head
 from eventstate.core.metadata import stored_metadata
 from eventstate.core.retrying import RetryPolicy
 from eventstate.core.snapshots import SnapshotPolicy
-from eventstate.errors import JobNotFoundError, SchemaNewerError
-from eventstate.jobs.migrations.steps import JobDocument, Migration, Steps, changed
+from eventstate.errors import InvalidInputError, JobNotFoundError
+from eventstate.jobs.migrations.steps import JobDocument, Migration, Reached, Steps, changed, reached
 from eventstate.jobs.tasks.record import PREFIX, RECORD, governor_of
 from eventstate.jobs.tasks.status import tag_and_task
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.transacting import Transacting
 from eventstate.stores.base import Store
+from eventstate.transactions.documents import value_of
 
 PLACES: Final = "migrations"
-"""The collection of a job's governor that says how far a step has come in it: ``{version}``, until it is through."""
+"""The collection of a job's governor that says how far a step has come in it: ``{version}``, until it is through.
 
-MIGRATED: Final = "migrated"
+With the incarnation of the record: what is left of a job that was deleted meanwhile says nothing of the next one.
+"""
+
+CHANGED: Final = "migrated"
 """The action of what a step has changed."""
 
 PAGE: Final = 25
@@ -59,19 +64,27 @@ class MigrationReport:
 
 
 class _Done(NamedTuple):
-    """What came of one page: how many documents were changed, and whether the step is through."""
+    """What came of one page.
+
+    Attributes:
+        changed: how many statuses were.
+        through: whether the step is.
+        before: steps that have to come first: the job was begun anew meanwhile.
+    """
 
     changed: int
     through: bool
+    before: Sequence[Migration] = ()
 
 
 class _Job:
     """One job of a store."""
 
-    def __init__(self, store: Store, job: str) -> None:
+    def __init__(self, store: Store, job: str, steps: Steps) -> None:
         self.job = job
         self.governor = governor_of(job)
         self._store = store
+        self._steps = steps
         self._transacting = Transacting(
             store,
             self.governor,
@@ -83,18 +96,19 @@ class _Job:
             retention=timedelta(days=7),
         )
 
-    async def schema(self) -> int | None:
-        """The version that its documents are of: 0 where it says none. None where it is deleted.
+    async def reached(self) -> Reached | None:
+        """The versions that its documents are of; None where it is deleted.
 
         Raises:
             JobNotFoundError: there never was such a job.
+            CorruptionError: its record is none.
         """
 
-        async def read(transaction: TransactionCore) -> int | None:
+        async def read(transaction: TransactionCore) -> Reached | None:
             record = await transaction.find(RECORD)
-            return None if record is None else _schema(record.data)
+            return None if record is None else reached(self.job, record.data)
 
-        found: int | None = await self._run(read)
+        found: Reached | None = await self._run(read)
         if found is None and not (await self._store.get([self._key(RECORD)])).documents:
             raise JobNotFoundError(governor=self.governor, job_id=self.job, detail="no task ever reported into it")
         return found
@@ -109,10 +123,20 @@ class _Job:
 
     async def _migrate(self, transaction: TransactionCore, step: Migration) -> _Done:
         record = await transaction.find(RECORD)
-        if record is None or _schema(record.data) >= step.version:  # deleted, or migrated by somebody else
+        if record is None:  # deleted meanwhile
             return _Done(0, True)
+        versions = reached(self.job, record.data)
+        self._steps.check_known(self.job, versions)
+        if versions.has(step):  # migrated by somebody else
+            return _Done(0, True)
+        before = self._steps.left(versions, step.version)[:-1]
+        if before:
+            return _Done(0, False, before)
         name = str(step.version)
+        incarnation = _incarnation(await transaction.reads.get(self._key(RECORD)))
         place = await transaction.get_document(PLACES, name)
+        if place is not None and place["incarnation"] != incarnation:
+            place = None
         page = await self._store.scan(HEAD, self.governor, after=self._after(place), limit=PAGE)
         count = 0
         for head in page.documents:
@@ -120,13 +144,22 @@ class _Job:
             if await self._status_changed(transaction, step, head.key.id):
                 count += 1
         if page.next is not None:
-            await transaction.put_document(PLACES, name, {"after": page.next.id})
+            await transaction.put_document(PLACES, name, {"after": page.next.id, "incarnation": incarnation})
             return _Done(count, False)
         made = changed(step, JobDocument(job=self.job, state=record.data)) or record.data
-        await self._save(transaction, RECORD, step, {**made, "schema": step.version})
-        if place is not None:
+        await self._save(transaction, RECORD, step, {**made, **versions.after(step)})
+        if await transaction.get_document(PLACES, name) is not None:
             await transaction.delete_document(PLACES, name)
         return _Done(count, True)
+
+    async def _begun(self, step: Migration) -> str:
+        """Up to which stream a step has come. Read besides: a transaction of reads alone may have to write."""
+        keys = [self._key(RECORD), self._transacting.collections.key(PLACES, str(step.version))]
+        found = (await self._store.get(keys)).documents
+        if keys[1] not in found:
+            return ""
+        place: dict[str, Any] = value_of(found[keys[1]])
+        return place["after"] if place["incarnation"] == _incarnation(found.get(keys[0])) else ""
 
     async def _status_changed(self, transaction: TransactionCore, step: Migration, id: str) -> bool:
         place = tag_and_task(id)
@@ -144,7 +177,7 @@ class _Job:
 
     async def _save(self, transaction: TransactionCore, id: str, step: Migration, state: dict[str, Any]) -> None:
         metadata = stored_metadata(reason=f"migration {step.version}: {step.name}")
-        await transaction.save(id, MIGRATED, state, expected=ANY, metadata=metadata, must_exist=True, reopen=False)
+        await transaction.save(id, CHANGED, state, expected=ANY, metadata=metadata, must_exist=True, reopen=False)
 
     async def plan_page(self, steps: Sequence[Migration], after: str | None) -> tuple[int, str | None]:
         """How many documents steps would change on one page, and where the next one begins; nothing is written."""
@@ -160,13 +193,16 @@ class _Job:
                     found[head.key.id] = status.data
             return found
 
+        begun = await self._begun(steps[0])
         for id, state in (await self._run(read)).items():
             place = tag_and_task(id)
             if place is None and id != RECORD:
                 continue
             tag, task = place or (None, None)
             document = JobDocument(job=self.job, state=state, tag=tag, task=task)
-            for step in steps:
+            # The first step may have been broken off: where it has come, it was carried out.
+            is_done = not document.is_record and id.encode() <= begun.encode()
+            for step in steps[is_done:]:
                 made = changed(step, document)
                 if made is not None:
                     document = replace(document, state=made)
@@ -186,6 +222,10 @@ class _Job:
         return None if place is None else self._key(place["after"])
 
 
+def _incarnation(record: Document | None) -> int:
+    return 1 if record is None else decode_head(record)[0].tip.incarnation
+
+
 class Migrating:
     """One run of migrations, a page at a time. It can be broken off at any moment; the next run goes on from there.
 
@@ -198,6 +238,8 @@ class Migrating:
     def __init__(
         self, store: Store, steps: Steps, *, target: int | None, job: str | None, limit: int, dry_run: bool
     ) -> None:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"limit={limit!r}: how many jobs at most, 0 for no limit")
         self._store = store
         self._steps = steps
         self._asked = job
@@ -215,6 +257,7 @@ class Migrating:
         Raises:
             JobNotFoundError: the one job that was asked for does not exist, or is deleted.
             SchemaNewerError: a job is of a version that no step is known of; nothing of it was changed.
+            CorruptionError: the record of a job is none.
         """
         if self._job is not None:
             await self._go_on(self._job)
@@ -224,7 +267,7 @@ class Migrating:
         job = await self._next()
         if job is None:
             return False
-        await self._begin(_Job(self._store, job))
+        await self._begin(_Job(self._store, job, self._steps))
         return True
 
     async def _next(self) -> str | None:
@@ -237,20 +280,19 @@ class Migrating:
 
     async def _begin(self, job: _Job) -> None:
         try:
-            schema = await job.schema()
+            versions = await job.reached()
         except JobNotFoundError:
             if self._asked is not None:
                 raise
             return  # other documents may have such a governor
         self.report.jobs += 1
-        if schema is None:
+        if versions is None:
             if self._asked is not None:
                 raise JobNotFoundError(governor=job.governor, job_id=job.job, detail="it was deleted")
             self.report.deleted += 1
             return
-        if schema > self._steps.newest:
-            raise SchemaNewerError(where=f"job {job.job!r}", found=schema, supported=self._steps.newest)
-        self._left.extend(self._steps.between(schema, self.report.target))
+        self._steps.check_known(job.job, versions)
+        self._left.extend(self._steps.left(versions, self.report.target))
         if self._left:
             self._job = job
         else:
@@ -265,6 +307,7 @@ class Migrating:
         else:
             done = await job.migrate_page(self._left[0])
             self.report.statuses += done.changed
+            self._left.extendleft(reversed(done.before))
             if done.through:
                 self._count(self._left.popleft())
         if not self._left:
@@ -273,7 +316,3 @@ class Migrating:
 
     def _count(self, step: Migration) -> None:
         self.report.by_version[step.version] = self.report.by_version.get(step.version, 0) + 1
-
-
-def _schema(record: Any) -> int:
-    return record.get("schema", 0)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
 from eventstate.core.codec import encode
-from eventstate.errors import ConfigurationError, DocumentTooLargeError, InvalidInputError
+from eventstate.core.instants import EPOCH
+from eventstate.errors import (
+    ConfigurationError,
+    CorruptionError,
+    DocumentTooLargeError,
+    InvalidInputError,
+    SchemaNewerError,
+)
 from eventstate.jobs.tasks.record import check_tasks
-from eventstate.jobs.tasks.status import MAX_STATUS_BYTES, check_status
+from eventstate.jobs.tasks.status import MAX_STATUS_BYTES, check_status, status_of
 
 OWN_VERSIONS: Final = 100
 """Versions below are the library's own; those of callers begin here, so that they never meet."""
+
+MIGRATED: Final = "migrated"
+"""Member of a job's record: the last version of a caller's step. The library's own are counted by ``schema``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +59,11 @@ class Migration:
         version: the schema that it leads to: 100 or more; lower ones are the library's own.
         name: for people, in histories and reports.
         change: given a `JobDocument`, what is to be stored in its place, or None to leave it as it is. It may run
-            several times on the same document, but what it returned is stored once.
+            several times on the same document, but what it returned is stored once. That a job is closed, and which
+            attempt a status is of, stays so where it leaves that out.
 
     Raises:
-        ConfigurationError: the version is no whole number from 1.
+        ConfigurationError: the version is no whole number from 1, the name no text, or there is no function.
     """
 
     version: int
@@ -62,6 +73,8 @@ class Migration:
     def __post_init__(self) -> None:
         if isinstance(self.version, bool) or not isinstance(self.version, int) or self.version < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"migration {self.name!r} has version {self.version!r}: versions begin at 1")
+        if not isinstance(self.name, str) or not callable(self.change):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"migration {self.version} needs a name, and a function as change=")
 
 
 def _check(document: JobDocument) -> None:
@@ -76,16 +89,49 @@ OWN: Final = (Migration(version=1, name="number of tasks and statuses", change=_
 """The steps that the library has itself."""
 
 
+class Reached(NamedTuple):
+    """The versions that a job's documents are of. The two lines of steps grow apart, so each has its own."""
+
+    library: int
+    callers: int
+
+    def has(self, step: Migration) -> bool:
+        """Whether a step was carried out."""
+        return step.version <= (self.library if step.version < OWN_VERSIONS else self.callers)
+
+    def after(self, step: Migration) -> Mapping[str, int]:
+        """The members of a record that say that a step was carried out."""
+        return {("schema" if step.version < OWN_VERSIONS else MIGRATED): step.version}
+
+
+def reached(job: str, record: object) -> Reached:
+    """The versions that the record of a job says; 0 for none.
+
+    Raises:
+        CorruptionError: it is no record of a job.
+    """
+    members: Mapping[str, Any] = cast("Any", record) if isinstance(record, Mapping) else {"schema": None}
+    versions: list[Any] = [members.get(member, 0) for member in ("schema", MIGRATED)]
+    if any(isinstance(version, bool) or not isinstance(version, int) for version in versions):
+        raise CorruptionError(where=f"job {job!r}", problem="what is recorded is no record of a job")
+    return Reached(*versions)
+
+
 class Steps:
     """All steps that are known, in their order.
 
     Raises:
-        ConfigurationError: two have one version, or one of the caller's has a version of the library's own.
+        ConfigurationError: one is none, two have one version, or one of the caller's has a version of the library's
+            own.
     """
 
     def __init__(self, steps: Iterable[Migration]) -> None:
+        if isinstance(steps, Migration):
+            raise ConfigurationError("steps= takes a list of Migrations, not a single one")
         given = tuple(steps)
         for step in given:
+            if not isinstance(step, Migration):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ConfigurationError(f"{step!r} is no Migration")
             if step.version < OWN_VERSIONS:
                 problem = f"the library's own are those below {OWN_VERSIONS}"
                 raise ConfigurationError(f"migration {step.name!r} has version {step.version}: {problem}")
@@ -108,15 +154,26 @@ class Steps:
         known = [step.version for step in self._steps]
         if asked is None:
             return self.newest
-        if asked not in known:
+        if isinstance(asked, bool) or asked not in known:
             raise InvalidInputError(
                 f"target={asked!r}: no migration leads there; there are those to {', '.join(map(str, known))}"
             )
         return asked
 
-    def between(self, version: int, target: int) -> Sequence[Migration]:
-        """The steps from a version to a later one."""
-        return [step for step in self._steps if version < step.version <= target]
+    def check_known(self, job: str, versions: Reached) -> None:
+        """Refuse a job that is of a version that no step is known of.
+
+        Raises:
+            SchemaNewerError: it is.
+        """
+        library = max(step.version for step in self._steps if step.version < OWN_VERSIONS)
+        for found, supported in ((versions.library, library), (versions.callers, self.newest)):
+            if found > supported:
+                raise SchemaNewerError(where=f"job {job!r}", found=found, supported=supported)
+
+    def left(self, job: Reached, target: int) -> Sequence[Migration]:
+        """The steps that are left to do for a job up to a version."""
+        return [step for step in self._steps if step.version <= target and not job.has(step)]
 
 
 def changed(step: Migration, document: JobDocument) -> dict[str, Any] | None:
@@ -125,7 +182,10 @@ def changed(step: Migration, document: JobDocument) -> dict[str, Any] | None:
     Raises:
         InvalidInputError: it gave something that can't be stored in the place.
         DocumentTooLargeError: it gave too much.
+        CorruptionError: something else recorded a state in the place.
     """
+    if not isinstance(document.state, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise CorruptionError(where=_place(document), problem="what is recorded is no status of a task")
     before = encode(document.state)
     try:
         made = step.change(replace(document, state=orjson.loads(before)))
@@ -140,14 +200,36 @@ def changed(step: Migration, document: JobDocument) -> dict[str, Any] | None:
         )
     state = dict(made)
     if document.is_record:
-        check_tasks(state.get("tasks"))
-        state.pop("schema", None)
+        _check_record(document, state)
     else:
-        check_status(state.get("status"))
+        _check_made_status(document, state)
     text = encode(state)
     if len(text) > MAX_STATUS_BYTES:
         raise DocumentTooLargeError(what=f"what migration {step.version} made", size=len(text), limit=MAX_STATUS_BYTES)
     return None if text == before else state
+
+
+def _check_record(document: JobDocument, state: dict[str, Any]) -> None:
+    """What a step made of a record; what is the library's to say stays as it was."""
+    check_tasks(state.get("tasks"))
+    for member in ("schema", MIGRATED, "closed"):
+        state.pop(member, None)
+        if member in document.state:
+            state[member] = document.state[member]
+
+
+def _check_made_status(document: JobDocument, state: dict[str, Any]) -> None:
+    """What a step made of a status: one that can be read, and of the same attempt."""
+    check_status(state.get("status"))
+    for member in ("incarnation", "attempt"):
+        if member in document.state:
+            state.setdefault(member, document.state[member])
+    if state.get("incarnation", 1) != document.state.get("incarnation", 1):
+        raise InvalidInputError(f"incarnation={state['incarnation']!r} of {_place(document)}: no step may change it")
+    try:
+        status_of(document.job, str(document.tag), document.task or 0, state, 0, EPOCH)
+    except (KeyError, AttributeError):
+        raise InvalidInputError(f"a phase or an outcome that there is not, of {_place(document)}") from None
 
 
 def _place(document: JobDocument) -> str:

@@ -56,7 +56,7 @@ class SubprocessTool:
         keeper: bool = True,
     ) -> None:
         self.timeout = timeout
-        self._grace = grace
+        self.grace = grace
         self._env = dict(env or {})
         self._has_keeper = keeper
 
@@ -75,9 +75,9 @@ class SubprocessTool:
             try:
                 ended = program.follow(started + timeout, context)
                 if not ended:
-                    program.stop(self._grace)
+                    program.stop(self.grace)
             except BaseException:
-                program.stop(self._grace)
+                program.stop(self.grace)
                 raise
             finally:
                 program.finish()

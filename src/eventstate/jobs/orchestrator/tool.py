@@ -69,7 +69,11 @@ class ToolContext:
 
 @runtime_checkable
 class Tool(Protocol):
-    """Does jobs. Called from several threads at once by workers with several slots."""
+    """Does jobs. Called from several threads at once by workers with several slots.
+
+    One that may take long to end once it is told to says so in an attribute ``grace``, in seconds: a worker waits for it
+    so much longer until it gives it up.
+    """
 
     def run(self, job: JobSpec, context: ToolContext, /) -> JobResult:
         """Do a job and say how it ended. Ends soon after ``context.is_cancelled``, and when its time is up."""

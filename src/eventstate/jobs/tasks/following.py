@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from eventstate.core.documents import HEAD, Key
-from eventstate.core.format import DELETED, REOPENED, StoredEvent
+from eventstate.core.format import DELETED, REOPENED
 from eventstate.core.instants import utc_of
-from eventstate.errors import EventStateError, InvalidInputError
+from eventstate.errors import CorruptionError, FormatError, InvalidInputError
 from eventstate.jobs.tasks.record import RECORD
-from eventstate.jobs.tasks.status import TaskStatus, check_status, check_tag, tag_and_task
-from eventstate.jobs.tasks.tracking import Stored, TaskTracking, by_time
+from eventstate.jobs.tasks.status import TaskStatus, check_status, check_tag
+from eventstate.jobs.tasks.tracking import Stored, TaskTracking, by_time, record_in
 from eventstate.log.following import Place, Selection
 from eventstate.log.following.ordered import last_position
 from eventstate.machines.deliveries import CaughtUp, Delivery
@@ -59,7 +60,7 @@ class TaskFollowing:
     """One subscription to the statuses of a job. One caller at a time, but for `stop`.
 
     What is read are the job's streams, so a subscriber that is slow stays behind and slows nobody down. In memory are
-    the statuses of the replay, one page of events, and a version for each status.
+    the statuses of the replay, one page of events, and for each status its place and version.
     """
 
     def __init__(self, tracking: TaskTracking, task: int | None, tag: str | None) -> None:
@@ -73,6 +74,7 @@ class TaskFollowing:
         self._versions: dict[str, int] = {}
         """The last version told of each status, or of its deletion."""
         self._alive: dict[str, TaskStatus] = {}
+        """What to tell of each status that was told of, should its job be deleted."""
         self._events: Subscribing | None = None
         self._taken: Delivery | None = None
         self._is_ending = False
@@ -82,7 +84,14 @@ class TaskFollowing:
         self._record_watch = None if self._is_ordered else store.watch([Key(HEAD, tracking.governor, RECORD)])
 
     async def start(self) -> None:
-        """Read the statuses that are there, and note where to go on."""
+        """Read the statuses that are there, and note where to go on; where that fails nothing is left open."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
         position = await last_position(self._store) if self._is_ordered else None
         hint = self._runtime.now()
         versions: dict[tuple[str, str], int] = {}
@@ -109,14 +118,15 @@ class TaskFollowing:
         """Take one stream in; whether it is the record of a job whose statuses can be told."""
         tip = stored.tip
         if tip.id == RECORD:
-            is_own = not tip.deleted and tip.incarnation == self._tracking.opened.incarnation
-            self._is_ending = is_own and stored.state.get("closed", False)
+            record = record_in(stored)
+            is_own = record is not None and not record.deleted and tip.incarnation == self._tracking.opened.incarnation
+            self._is_ending = is_own and record is not None and record.closed
             return is_own
         status = self._tracking.status(tip.id, stored)
         if status is not None and self._takes(status):
             found.append(status)
             self._versions[tip.id] = tip.version
-            self._alive[tip.id] = status
+            self._alive[tip.id] = _deleted(status)
         return False
 
     async def _begin(self, place: Place) -> None:
@@ -146,7 +156,11 @@ class TaskFollowing:
             item = self._taken or await events.next(idle=self._idle(until))
             if isinstance(item, Delivery):
                 self._taken = item  # until it has been told: what follows may wait, and be cancelled
-                update = await self._update(item)
+                try:
+                    update = await self._update(item)
+                except (CorruptionError, FormatError):
+                    self._taken = None  # the next call goes on after it
+                    raise
                 self._taken = None
                 if update is not None:
                     return update
@@ -193,7 +207,7 @@ class TaskFollowing:
             return None
         if action == REOPENED or version <= self._versions.get(id, 0):
             return None
-        stored = self._stored(delivery)
+        stored = delivery.stored
         if action == DELETED:
             return self._gone(id, version, stored.at)
         state = stored.body.get("state")
@@ -203,30 +217,14 @@ class TaskFollowing:
         if status is None or not self._takes(status):
             return None
         self._versions[id] = version
-        self._alive[id] = status
+        self._alive[id] = _deleted(status)
         return TaskUpdate(status)
-
-    def _stored(self, delivery: Delivery) -> StoredEvent:
-        """The event as it is stored.
-
-        Raises:
-            CorruptionError, FormatError: it can't be read; the next call goes on after it.
-        """
-        try:
-            return delivery.stored
-        except EventStateError:
-            self._taken = None
-            raise
 
     def _gone(self, id: str, version: int, at: int) -> TaskUpdate | None:
         self._versions[id] = version
-        self._alive.pop(id, None)
-        place = tag_and_task(id)
-        if place is None or place[1] >= self._tracking.opened.tasks:
-            return None
-        tag, task = place
-        status = TaskStatus(job=self._tracking.job, task=task, tag=tag, version=version, timestamp=utc_of(at))
-        return TaskUpdate(status, deleted=True) if self._takes(status) else None
+        # One that was never told of is none of this subscriber, or was left of the job before it was begun anew.
+        gone = self._alive.pop(id, None)
+        return None if gone is None else TaskUpdate(replace(gone, version=version, timestamp=utc_of(at)), deleted=True)
 
     def _take_record(self, delivery: Delivery) -> None:
         """The job was closed or deleted. In the order of commits nothing of it can follow."""
@@ -244,7 +242,7 @@ class TaskFollowing:
         self._has_ended = True
         if self._is_deleted:
             for _, status in sorted(self._alive.items()):
-                self._replay.append(TaskUpdate(_deleted(status), deleted=True))
+                self._replay.append(TaskUpdate(status, deleted=True))
             self._alive.clear()
 
     # Ending
@@ -293,7 +291,8 @@ async def _barrier(
     statuses = [tracking.default(task, tag) for task in range(tracking.opened.tasks)]
     missing = {status.task for status in statuses if status.status < target}
     errors: set[int] = set()
-    while missing and (wait_for_errors or not errors or following.is_replaying):
+    # What was there is read to its end, even where nothing need be waited for: it is what is returned.
+    while following.is_replaying or (missing and (wait_for_errors or not errors)):
         update = await following.next(until)
         if update is None:
             break

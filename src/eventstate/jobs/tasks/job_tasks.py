@@ -30,6 +30,7 @@ class JobTasks:
 
     Raises:
         JobNotFoundError: there is no such job, or it was deleted, and no ``tasks``.
+        SchemaNewerError: the job was written, or migrated, by a later release; so with the methods that read it.
         InvalidIdError, InvalidInputError: an id or a number that can't be used.
         StoreError: the store can't work; so with all methods.
     """
@@ -64,6 +65,7 @@ class JobTasks:
 
         Raises:
             TaskIndexError: the job has no such task.
+            InvalidInputError: the attempt is no whole number from 1 to 2147483647.
         """
         return TaskReporter(Reporting(self._tracking, task, attempt))
 
@@ -89,7 +91,13 @@ class JobTasks:
             return self._tracking.default(task, tag)
 
     def verdict(self, policy: TaskPolicy | None = None, *, tag: str | None = None) -> TaskVerdict:
-        """What the tasks come to under a policy, `all_success` by default; of one tag, or of all of each task."""
+        """What the tasks come to under a policy, `all_success` by default; of one tag, or of all of each task.
+
+        Of a task under several tags the most severe outcome counts; of its attempts the latest one.
+
+        Raises:
+            InvalidInputError: the policy is none.
+        """
         return drive(self._tracking.verdict(policy or all_success(), tag))
 
     def synchronize(
@@ -160,7 +168,8 @@ class TaskReporter:
         message: for people.
         payload: JSON data; it is copied.
         event_id: the caller's name for the report: the same one again is written once, and gives the first's status.
-        task: for callers that pass a task's index along; one that is not this task's is refused.
+
+    `report` also takes ``task``, for callers that pass a task's index along; one that is not this task's is refused.
 
     They raise:
         JobClosedError: the job is closed, or was deleted.

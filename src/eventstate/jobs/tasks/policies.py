@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from fractions import Fraction
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from eventstate.errors import InvalidInputError
 
@@ -80,7 +81,8 @@ class TaskVerdict(NamedTuple):
 
     Attributes:
         phase: the lowest among the tasks that count.
-        outcome: how the job ends, as soon as nothing but a warning of an optional task can change that; None before.
+        outcome: how the job ends, as soon as it is known whether it ends well; None before. While tasks are still
+            running, a warning may come to it, or go.
         is_doomed: it can't end well any more, even while tasks are still running.
         is_over: nothing need be waited for: the outcome is known, or it is doomed under a policy that fails fast.
     """
@@ -113,12 +115,12 @@ def merged(*results: Mapping[int, TaskResult]) -> dict[int, TaskResult]:
 def joined(left: TaskResult, right: TaskResult) -> TaskResult:
     """Two parts of one task, such as two of its tags: the lower phase, and the more severe outcome of those that ended.
 
-    Associative, commutative and idempotent.
+    Of two attempts the later one's part counts. Associative, commutative and idempotent.
     """
+    if left.attempt != right.attempt:
+        return max(left, right, key=_age)
     outcome = worst([outcome for outcome in (left.outcome, right.outcome) if outcome is not None])
-    return TaskResult(
-        max(left.attempt, right.attempt), max(left.version, right.version), min(left.phase, right.phase), outcome
-    )
+    return TaskResult(left.attempt, max(left.version, right.version), min(left.phase, right.phase), outcome)
 
 
 def worst(outcomes: Iterable[TaskOutcome]) -> TaskOutcome | None:
@@ -185,9 +187,10 @@ class TaskPolicy:
         good = sum(self._weight(task) for task, result in results.items() if _is(result, good=True))
         undecided = sum(self._weight(task) for task, result in results.items() if result.settled is None)
         total = good + undecided + sum(self._weight(task) for task, result in results.items() if _is(result, bad=True))
-        needed = self.threshold * total if self.name == "weighted" else max(self.threshold, 1)
-        if is_done and all(outcome is TaskOutcome.SKIPPED for outcome in ended):
-            return TaskOutcome.SKIPPED, False
+        needed = _exact(self.threshold) * total if self.name == "weighted" else max(self.threshold, 1)
+        if all(outcome is TaskOutcome.SKIPPED for outcome in ended):
+            # As long as that is so, it may end like this: however few are left, it is not doomed.
+            return TaskOutcome.SKIPPED if is_done else None, False
         if good >= needed and good > 0:
             is_clean = any(outcome is TaskOutcome.SUCCEEDED for outcome in ended)
             return TaskOutcome.SUCCEEDED if is_clean else TaskOutcome.WARNED, False
@@ -196,8 +199,8 @@ class TaskPolicy:
         # Where too many were skipped none need have ended badly.
         return max((outcome for outcome in ended if outcome.is_bad), default=TaskOutcome.FAILED), True
 
-    def _weight(self, task: int) -> float:
-        return self.weights.get(task, 1.0) if self.name == "weighted" else 1
+    def _weight(self, task: int) -> Fraction | int:
+        return _exact(self.weights.get(task, 1)) if self.name == "weighted" else 1
 
     def _with_warning(self, outcome: TaskOutcome, results: Mapping[int, TaskResult]) -> TaskOutcome:
         """An optional task that ended badly is a warning, never more."""
@@ -210,6 +213,11 @@ _EMPTY: Final = {
     "pending": TaskVerdict(TaskPhase.PENDING, None, False, False),
     "succeeded": TaskVerdict(TaskPhase.DONE, TaskOutcome.SUCCEEDED, False, True),
 }
+
+
+def _exact(number: float) -> Fraction:
+    """A number as it is written: with binary fractions 55 of 100 would be less than 0.55 of them."""
+    return Fraction(repr(float(number)))
 
 
 def _is(result: TaskResult, *, good: bool = False, bad: bool = False) -> bool:
@@ -227,7 +235,7 @@ def all_success(
     empty: Literal["pending", "succeeded"] = "pending",
 ) -> TaskPolicy:
     """Every task must end well; skipped ones don't count. The outcome is the most severe of all."""
-    return TaskPolicy("all_success", optional=frozenset(optional), fail_fast=fail_fast, empty=_empty(empty))
+    return TaskPolicy("all_success", optional=_optional(optional), fail_fast=fail_fast, empty=_empty(empty))
 
 
 def any_success(
@@ -237,7 +245,7 @@ def any_success(
     empty: Literal["pending", "succeeded"] = "pending",
 ) -> TaskPolicy:
     """One task that ends well is enough."""
-    return TaskPolicy("any_success", 1, frozenset(optional), fail_fast=fail_fast, empty=_empty(empty))
+    return TaskPolicy("any_success", 1, _optional(optional), fail_fast=fail_fast, empty=_empty(empty))
 
 
 def quorum(
@@ -254,7 +262,7 @@ def quorum(
     """
     if isinstance(tasks, bool) or not isinstance(tasks, int) or tasks < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidInputError(f"quorum({tasks!r}): how many tasks must end well, from 1")
-    return TaskPolicy("quorum", tasks, frozenset(optional), fail_fast=fail_fast, empty=_empty(empty))
+    return TaskPolicy("quorum", tasks, _optional(optional), fail_fast=fail_fast, empty=_empty(empty))
 
 
 def none_failed(
@@ -264,7 +272,7 @@ def none_failed(
     empty: Literal["pending", "succeeded"] = "pending",
 ) -> TaskPolicy:
     """No task may fail, time out or be lost; cancelled ones count like skipped ones."""
-    return TaskPolicy("none_failed", optional=frozenset(optional), fail_fast=fail_fast, empty=_empty(empty))
+    return TaskPolicy("none_failed", optional=_optional(optional), fail_fast=fail_fast, empty=_empty(empty))
 
 
 def weighted(
@@ -280,13 +288,31 @@ def weighted(
     Raises:
         InvalidInputError: a share that is not between 0 and 1, or a weight that is not above 0.
     """
-    chosen = dict(weights or {})
-    if not 0 < share <= 1:
+    if not _is_number(share) or not 0 < share <= 1:
         raise InvalidInputError(f"weighted({share!r}): a share above 0 and up to 1")
+    if not isinstance(weights, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInputError(f"weights={weights!r}: pass a dict, from tasks to their weights")
+    chosen = dict(weights or {})
     for task, weight in chosen.items():
-        if not 0 < weight < float("inf"):
+        if not _is_number(weight) or not 0 < weight < float("inf"):
             raise InvalidInputError(f"the weight {weight!r} of task {task}: a number above 0")
-    return TaskPolicy("weighted", share, frozenset(optional), chosen, fail_fast, _empty(empty))
+    return TaskPolicy("weighted", share, _optional(optional), chosen, fail_fast, _empty(empty))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _optional(tasks: Collection[int]) -> frozenset[int]:
+    """Which tasks hold nothing up.
+
+    Raises:
+        InvalidInputError: no collection of indexes.
+    """
+    found = cast("object", tasks)
+    if not isinstance(found, Iterable) or not all(isinstance(task, int) for task in cast("Iterable[Any]", found)):
+        raise InvalidInputError(f"optional={tasks!r}: pass the indexes of tasks, as in optional={{0, 3}}")
+    return frozenset(tasks)
 
 
 def _empty(value: Literal["pending", "succeeded"]) -> Literal["pending", "succeeded"]:
@@ -314,5 +340,7 @@ def rank(order: Order) -> Callable[[int], Any]:
         return int
     if callable(order):
         return order
+    if isinstance(order, str | bytes) or not isinstance(order, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInputError(f"order={order!r}: pass status numbers from the lowest on, or a key function")
     places = {status: place for place, status in enumerate(order)}
     return lambda status: (0, places[status]) if status in places else (1, status)

@@ -10,7 +10,7 @@ import orjson
 from eventstate.core.documents import Delete, Key, Operation, Put, Require
 from eventstate.core.ids import check_id
 from eventstate.core.leases import Fence
-from eventstate.errors import InvalidInputError
+from eventstate.errors import InvalidInputError, SchemaNewerError
 
 RECORD: Final = "job"
 """State id of the record; ids of statuses have a ``:``."""
@@ -28,7 +28,7 @@ class JobRecord(NamedTuple):
         closed: whether reports are refused.
         deleted: whether it is marked as deleted.
         version: of the record.
-        schema: of the job's documents.
+        schema: of the job's documents, as the library writes them; callers' own migrations are counted apart.
     """
 
     tasks: int
@@ -65,11 +65,16 @@ def check_tasks(value: object) -> int:
     return int(value)
 
 
-def record_of(plain: Any, version: int, incarnation: int) -> JobRecord:
-    """A stored record of a job that is not deleted."""
-    return JobRecord(
-        plain["tasks"], incarnation, plain.get("closed", False), False, version, plain.get("schema", SCHEMA)
-    )
+def record_of(governor: str, plain: Any, version: int, incarnation: int) -> JobRecord:
+    """A stored record of a job that is not deleted.
+
+    Raises:
+        SchemaNewerError: a later release has written it, or migrated it.
+    """
+    schema = plain.get("schema", SCHEMA)
+    if schema > SCHEMA:
+        raise SchemaNewerError(where=f"job {governor.removeprefix(PREFIX)!r}", found=schema, supported=SCHEMA)
+    return JobRecord(plain["tasks"], incarnation, plain.get("closed", False), False, version, schema)
 
 
 def fence_of(governor: str, incarnation: int) -> Fence:

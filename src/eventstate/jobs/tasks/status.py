@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, cast
 import orjson
 
 from eventstate.core.codec import encode
-from eventstate.core.ids import check_id
+from eventstate.core.ids import MAX_ID_BYTES, check_id, encoded_length
 from eventstate.core.instants import EPOCH
 from eventstate.errors import DocumentTooLargeError, InvalidIdError, InvalidInputError
 from eventstate.jobs.tasks.policies import TaskOutcome, TaskPhase, TaskResult
@@ -22,6 +22,11 @@ FAILED: Final = -1
 LOWEST: Final = -(2**31)
 MAIN: Final = "main"
 """The tag of those who need no tags."""
+
+MAX_TAG_BYTES: Final = MAX_ID_BYTES - 9
+"""Leaves room for ``:``, which takes three, and the index of a task."""
+_SHORT: Final = MAX_TAG_BYTES // 4
+"""So many characters always fit."""
 
 MAX_STATUS_BYTES: Final = 65_536
 """Of a stored status: so that its head always holds it."""
@@ -174,11 +179,15 @@ def check_tag(value: object) -> str:
     """A tag.
 
     Raises:
-        InvalidIdError: it is no id, or has a ``/``, which would cut the path of a status in two.
+        InvalidIdError: it is no id, too long for one with the task's index, or has a ``/``, which would cut the path of
+            a status in two.
     """
     tag = check_id("tag", value)
     if "/" in tag:
         raise InvalidIdError(what="tag", value=tag, rule="'/' is not allowed in it; use ':' or '.'")
+    if len(tag) > _SHORT and (length := encoded_length(tag)) > MAX_TAG_BYTES:
+        rule = f"it takes {length:,} bytes encoded, the limit is {MAX_TAG_BYTES:,}"
+        raise InvalidIdError(what="tag", value=tag, rule=rule)
     return tag
 
 
@@ -190,6 +199,19 @@ def state_id(tag: str, task: int) -> str:
     return f"{tag}:{task}"
 
 
+def report_key(id: str, incarnation: int, event_id: str) -> str:
+    """What a report with an event id is known by. A status's id has no ``/``, so no two share one.
+
+    Raises:
+        InvalidIdError: the tag and the event id are too long together.
+    """
+    key = f"{id}/{incarnation}/{event_id}"
+    if len(key) > _SHORT and (length := encoded_length(key)) > MAX_ID_BYTES:
+        rule = f"with the tag it takes {length:,} bytes encoded, the limit is {MAX_ID_BYTES:,}; use a hash of it"
+        raise InvalidIdError(what="event id", value=event_id, rule=rule)
+    return key
+
+
 def tag_and_task(id: str) -> tuple[str, int] | None:
     """What the id of a stream says, or None if it is not that of a status."""
     tag, separator, number = id.rpartition(":")
@@ -198,9 +220,19 @@ def tag_and_task(id: str) -> tuple[str, int] | None:
     return tag, int(number)
 
 
-def incarnation_of(plain: Mapping[str, Any]) -> int:
-    """Which incarnation of its job a stored status belongs to."""
-    return plain.get("incarnation", 1)
+def incarnation_of(plain: Any) -> int:
+    """Which incarnation of its job a stored status belongs to; of what is no status the first."""
+    return _number_in(plain, "incarnation")
+
+
+def attempt_of(plain: Any) -> int:
+    """Which attempt reported a stored status; of what is no status the first."""
+    return _number_in(plain, "attempt")
+
+
+def _number_in(plain: Any, member: str) -> int:
+    found = cast("Mapping[str, Any]", plain).get(member) if isinstance(plain, Mapping) else None
+    return found if isinstance(found, int) else 1
 
 
 def status_of(job: str, tag: str, task: int, plain: Any, version: int, at: datetime) -> TaskStatus:
@@ -218,7 +250,7 @@ def status_of(job: str, tag: str, task: int, plain: Any, version: int, at: datet
         event_id=members.get("event_id"),
         version=version,
         timestamp=at,
-        attempt=members.get("attempt", 1),
+        attempt=attempt_of(members),
         phase=_phase(number) if phase is None else TaskPhase[phase.upper()],
         outcome=_outcome(number) if outcome is None else TaskOutcome[outcome.upper()],
     )

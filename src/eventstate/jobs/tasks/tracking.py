@@ -41,11 +41,15 @@ from eventstate.jobs.tasks.record import (
     record_of,
 )
 from eventstate.jobs.tasks.status import (
+    FINISHED,
     MAIN,
     Report,
     TaskStatus,
+    attempt_of,
+    check_status,
     check_tag,
     incarnation_of,
+    report_key,
     state_id,
     status_of,
     tag_and_task,
@@ -60,6 +64,9 @@ from eventstate.stores.base import Store
 REPORTED: Final = "reported"
 LATE: Final = "late"
 """A report of an attempt that a later one has overtaken: recorded, but it changes nothing."""
+
+_NOT_OURS: Final = (KeyError, TypeError, AttributeError, InvalidInputError)
+"""What goes wrong with a state that something else recorded."""
 
 _DELETED_TOGETHER: Final = 100
 """Statuses deleted in one commit, two operations each."""
@@ -95,6 +102,7 @@ class TaskTracking:
 
         Raises:
             JobNotFoundError: there is none, and no number of tasks to create it with.
+            SchemaNewerError: a later release has written it, or migrated it.
         """
         while self._record is None:
             record = await self.record()
@@ -132,7 +140,7 @@ class TaskTracking:
     async def record(self) -> JobRecord | None:
         """The job as it is now; None where there never was one."""
         stored = await self.stored(RECORD)
-        return None if stored is None else _record(stored)
+        return None if stored is None else record_in(stored)
 
     async def close(self) -> None:
         """Refuse reports from now on.
@@ -142,7 +150,7 @@ class TaskTracking:
         """
         while True:
             stored = await self.stored(RECORD)
-            record = None if stored is None else self._own(_record(stored))
+            record = None if stored is None else self._own(record_in(stored))
             if stored is None or record is None:
                 raise JobNotFoundError(governor=self.governor, job_id=self.job, detail="it was deleted")
             if record.closed:
@@ -195,6 +203,7 @@ class TaskTracking:
         Raises:
             JobClosedError: the job is closed, or was deleted.
             IdempotencyMismatchError: its event id was used for another report.
+            InvalidIdError: its event id is too long.
         """
         record = self.opened
         id = state_id(report.tag, task)
@@ -202,8 +211,7 @@ class TaskTracking:
         change = Change(id, PLAIN, partial(_events, report, record.incarnation, text), ANY, reopen=True)
         key, fingerprint = None, b""
         if report.event_id is not None:
-            # The id has no "/", so no two reports share a key.
-            key, fingerprint = f"{id}/{record.incarnation}/{report.event_id}", report.fingerprint
+            key, fingerprint = report_key(id, record.incarnation, report.event_id), report.fingerprint
         while True:
             try:
                 receipt = await self.core.appender.append(
@@ -227,7 +235,7 @@ class TaskTracking:
             JobClosedError: the job is closed, or was deleted.
         """
         stored = await self.stored(RECORD)
-        record = None if stored is None else self._own(_record(stored))
+        record = None if stored is None else self._own(record_in(stored))
         if stored is None or record is None:
             raise JobClosedError(job=self.job, is_deleted=True)
         if record.closed:
@@ -321,7 +329,13 @@ class TaskTracking:
             return None
 
     async def verdict(self, policy: TaskPolicy, tag: str | None) -> TaskVerdict:
-        """What the tasks come to under a policy; of several tags of a task all that its latest attempt reported."""
+        """What the tasks come to under a policy; of several tags of a task all that its latest attempt reported.
+
+        Raises:
+            InvalidInputError: the policy is none.
+        """
+        if not isinstance(policy, TaskPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"policy={policy!r}: pass one, such as all_success() or quorum(2)")
         results: dict[int, TaskResult] = {}
         for status in await self.statuses(None, tag):
             before = results.get(status.task)
@@ -357,12 +371,22 @@ class TaskTracking:
         return self.status_in(id, state, tip.version, tip.at)
 
     def status_in(self, id: str, state: Any, version: int, at: int) -> TaskStatus | None:
-        """A status from its stored state; None where it is not one of the job that was opened, or of no such task."""
+        """A status from its stored state; None where it is not one of the job that was opened, or of no such task.
+
+        Raises:
+            CorruptionError: something else recorded a state in the place of a status.
+        """
         place = tag_and_task(id)
         record = self.opened
         if place is None or place[1] >= record.tasks or incarnation_of(state) != record.incarnation:
             return None
-        return status_of(self.job, *place, state, version, utc_of(at))
+        try:
+            status = status_of(self.job, *place, state, version, utc_of(at))
+            check_status(status.status)
+        except _NOT_OURS as error:
+            where = str(Key(HEAD, self.governor, id))
+            raise CorruptionError(where=where, problem=f"what is recorded is no status of a task ({error})") from None
+        return status
 
     # Deleting
 
@@ -412,26 +436,37 @@ def by_time(status: TaskStatus) -> tuple[Any, ...]:
 
 def _events(report: Report, incarnation: int, text: bytes, state: Any, _version: int) -> Sequence[NewEvent]:
     """What a report is for the status that is there: a new one, unless a later attempt has reported."""
-    if state is not None and incarnation_of(state) == incarnation and state.get("attempt", 1) > report.attempt:
+    if state is not None and incarnation_of(state) == incarnation and attempt_of(state) > report.attempt:
         return (NewEvent(LATE, text, state=orjson.dumps(state)),)
     return (NewEvent(REPORTED, state=text),)
 
 
-def _record(stored: Stored) -> JobRecord | None:
+def record_in(stored: Stored) -> JobRecord | None:
+    """The record of a job in its stream; None as long as nothing is in it.
+
+    Raises:
+        CorruptionError: something else recorded a state in its place.
+        SchemaNewerError: a later release has written it, or migrated it.
+    """
     tip, state = stored
     if tip.version == 0:
         return None
     if tip.deleted:
         return JobRecord(0, tip.incarnation, True, True, tip.version)
-    return record_of(state, tip.version, tip.incarnation)
+    try:
+        check_tasks(state["tasks"])
+        return record_of(tip.owner, state, tip.version, tip.incarnation)
+    except _NOT_OURS as error:
+        problem = f"what is recorded is no record of a job ({error})"
+        raise CorruptionError(where=str(tip.key), problem=problem) from None
 
 
 def checked_attempt(value: object) -> int:
     """The number of an attempt.
 
     Raises:
-        InvalidInputError: no whole number from 1.
+        InvalidInputError: no whole number from 1, of 32 bits.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInputError(f"attempt={value!r}: attempts count from 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= FINISHED:
+        raise InvalidInputError(f"attempt={value!r}: attempts count from 1, to {FINISHED} at most")
     return int(value)

@@ -30,6 +30,8 @@ _NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 class OrchestrationEvent:
     """One report of an orchestrator.
 
+    An empty ``unit``, ``error`` or ``id`` stands for none: some writers leave nothing out.
+
     Attributes:
         type: such as ``unit.started``; the view knows nine types, and counts the others as unhandled.
         time: when it happened, with a time zone.
@@ -57,6 +59,8 @@ class OrchestrationEvent:
         _check("type", self.type, str, needed=True)
         for name in ("unit", "error", "id"):
             _check(name, getattr(self, name), str)
+            if getattr(self, name) == "":
+                object.__setattr__(self, name, None)
         for name in ("task", "pr"):
             _check(name, getattr(self, name), int)
         if self.time is not None:
@@ -99,6 +103,17 @@ class OrchestrationEvent:
             if value is not None:
                 plain[name] = value
         return plain
+
+
+def check_event(value: object) -> OrchestrationEvent:
+    """An event.
+
+    Raises:
+        InvalidInputError: something else.
+    """
+    if not isinstance(value, OrchestrationEvent):
+        raise InvalidInputError(f"{type(value).__name__} is no OrchestrationEvent: make one, or read it by from_json")
+    return value
 
 
 def _check(name: str, value: object, kind: type, *, needed: bool = False) -> None:

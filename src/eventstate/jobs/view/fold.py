@@ -37,6 +37,9 @@ BLOCKED: Final = "blocked"
 KEPT: Final = 20
 """How many of the unhandled events are kept; of the others only the number."""
 
+SHOWN: Final = 200
+"""Characters of a text in what is kept of an unhandled event: the view is written with each event."""
+
 _ENDS: Final = {ORCH_COMPLETED: COMPLETED, ORCH_FAILED: FAILED}
 _MOVES: Final = {
     UNIT_QUEUED: READY,
@@ -141,13 +144,17 @@ def judge(view: View, event: OrchestrationEvent, rules: Rules = PLAIN_RULES) -> 
     found = _after(view, event, rules)
     if isinstance(found, View):
         return Judged(found)
-    entry = Unhandled(type=event.type, reason=found)
+    entry = Unhandled(type=_cut(event.type), reason=found)
     if event.unit is not None:
-        entry["unit"] = event.unit
+        entry["unit"] = _cut(event.unit)
     if event.time is not None:
         entry["at"] = micros_of(event.time, "time")
     kept = [*view.recently_unhandled, entry][-KEPT:]
     return Judged(replace(view, unhandled=view.unhandled + 1, recently_unhandled=kept), found)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _after(view: View, event: OrchestrationEvent, rules: Rules) -> View | str:
@@ -194,7 +201,7 @@ def _unit_changed(view: View, event: OrchestrationEvent, rules: Rules) -> View |
 
 
 def _moved(unit: Unit, event: OrchestrationEvent, rules: Rules) -> Unit:
-    moved = unit.copy()
+    moved = Unit(**unit)
     if event.type == TASK_STARTED:
         one_more = unit.get("current_task", 0) + 1
         moved["current_task"] = event.task if rules.numbered and event.task is not None else one_more

@@ -126,4 +126,15 @@ def _integer(value: object, what: str) -> int:
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value:
         raise MalformedError(f"{what} is no text")
+    if not _is_text(value):
+        raise MalformedError(f"{what} has a lone surrogate")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is Unicode text, which JSON can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -53,6 +53,7 @@ class OrchestrationLog:
         Raises:
             UnhandledEventError: it can't be used, and the log is strict; nothing was written.
             EncodingError, DocumentTooLargeError: it can't be stored.
+            InvalidInputError: it is no `OrchestrationEvent`.
             InvalidIdError: its id can't be used.
             TransactionConflictError: others were faster 20 times.
             CommitUnknownError: the store did not answer. An event with an id may be reported again.

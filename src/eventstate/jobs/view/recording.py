@@ -14,7 +14,7 @@ from eventstate.core.ids import check_id
 from eventstate.core.retrying import RetryPolicy
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import InvalidIdError, StateNotFoundError, UnhandledEventError
-from eventstate.jobs.view.events import OrchestrationEvent
+from eventstate.jobs.view.events import OrchestrationEvent, check_event
 from eventstate.jobs.view.fold import Rules, View, judge
 from eventstate.jobs.view.machine import ORCHESTRATIONS
 from eventstate.jobs.view.store import log_unhandled
@@ -25,7 +25,10 @@ from eventstate.machines.transacting import Transacting
 from eventstate.stores.base import Store
 
 SEEN: Final = "orchestration-events"
-"""The collection with a document for each event that had an id: ``{run}/{event id}``."""
+"""The collection with a document for each event that had an id: ``{run}/{event id}``.
+
+A ``/`` in the run is written ``%2F``, and ``%`` ``%25``, so that no two runs share a document.
+"""
 
 AT_ONCE: Final = 100
 """Events written in one commit: with a document each they stay far below what a commit may have."""
@@ -45,13 +48,14 @@ def pieces(events: Iterable[OrchestrationEvent | None]) -> list[list[Orchestrati
 
     Raises:
         EncodingError: one of them can't be stored.
+        InvalidInputError: one of them is none.
     """
     made: list[list[OrchestrationEvent]] = []
     size = 0
     for event in events:
         if event is None:
             continue
-        length = len(encode(event.to_json()))
+        length = len(encode(check_event(event).to_json()))
         if not made or len(made[-1]) == AT_ONCE or size + length > _PIECE_BYTES:
             made.append([])
             size = 0
@@ -80,6 +84,7 @@ class Recording:
     def __init__(self, store: Store, run_id: str, governor: str, rules: Rules, *, strict: bool) -> None:
         self._store = store
         self._run_id = check_id("run id", run_id)
+        self._seen_of_run = self._run_id.replace("%", "%25").replace("/", "%2F")
         self._rules = rules
         self._strict = strict
         self._transacting = Transacting(
@@ -149,7 +154,7 @@ class Recording:
         return fresh
 
     def _document(self, event_id: str) -> str:
-        return f"{self._run_id}/{event_id}"
+        return f"{self._seen_of_run}/{event_id}"
 
     def _key(self, event_id: str) -> Key:
         return self._transacting.collections.key(SEEN, self._document(event_id))

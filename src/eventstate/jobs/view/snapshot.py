@@ -102,7 +102,7 @@ class OrchestrationSnapshot:
         started_at: when the orchestration was started, aware UTC; None if never.
         units: in the order of the graph.
         unhandled: how many events changed nothing.
-        recently_unhandled: the last 20 of them, each with the reason.
+        recently_unhandled: the last 20 of them, each with the reason; texts of more than 200 characters are cut.
     """
 
     connected: bool

@@ -7,7 +7,7 @@ import threading
 from typing import Final
 
 from eventstate.errors import UnhandledEventError
-from eventstate.jobs.view.events import OrchestrationEvent
+from eventstate.jobs.view.events import OrchestrationEvent, check_event
 from eventstate.jobs.view.fold import Rules, View, judge
 from eventstate.jobs.view.graph import GraphData, graph_of
 from eventstate.jobs.view.snapshot import OrchestrationSnapshot, snapshot_of
@@ -41,9 +41,11 @@ class OrchestrationStore:
 
         Raises:
             UnhandledEventError: it can't be used, and the store is strict; nothing has changed.
+            InvalidInputError: it is no `OrchestrationEvent`.
         """
         if event is None:
             return
+        check_event(event)
         with self._lock:
             if event.id in self._seen:
                 return
@@ -80,4 +82,4 @@ class OrchestrationStore:
 
 def log_unhandled(event: OrchestrationEvent, problem: str) -> None:
     """Say in the log that an event changed nothing."""
-    _log.warning("event %s of unit %s changed nothing: %s", event.type, event.unit or "(none)", problem)
+    _log.warning("event %.200s of unit %.200s changed nothing: %s", event.type, event.unit or "(none)", problem)

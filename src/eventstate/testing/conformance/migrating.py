@@ -13,11 +13,13 @@ from eventstate.core.expected import ANY
 from eventstate.errors import (
     CommitUnknownError,
     ConfigurationError,
+    CorruptionError,
     InvalidInputError,
     JobNotFoundError,
     SchemaNewerError,
     StoreUnavailableError,
 )
+from eventstate.jobs.migrations import steps
 from eventstate.jobs.migrations.async_job_migrator import AsyncJobMigrator
 from eventstate.jobs.migrations.job_migrator import JobMigrator
 from eventstate.jobs.migrations.migrating import PAGE, MigrationReport
@@ -53,17 +55,29 @@ def renamed(document: JobDocument) -> Mapping[str, Any] | None:
 RENAMED = Migration(version=101, name="named so", change=renamed)
 
 
+def _after_one_commit(call: Callable[[MigrationReport], None]) -> Callable[[MigrationReport], None]:
+    """Progress that is told once something was written."""
+
+    def told(report: MigrationReport) -> None:
+        if report.statuses:
+            call(report)
+
+    return told
+
+
 class MigrationCases(PersisterSuite):
     """Jobs of earlier versions, brought to later ones."""
 
-    def migrator(self, store: Store, *steps: Migration) -> Face:
+    def migrator(self, store: Store, *given: Migration) -> Face:
         face = JobMigrator if self.world.name == "sync" else AsyncJobMigrator
-        return Face(cast("Any", face(store, steps)))
+        return Face(cast("Any", face(store, given)))
 
     async def make(self, store: Store, job: str = "build", *, tasks: int = 3, schema: int | None = 1) -> Face:
         """A job whose tasks have reported, as a writer of some version left it; a persister on it."""
         persister = self.persister(store, governor=f"jobs/{job}")
-        record = {"tasks": tasks} if schema is None else {"tasks": tasks, "schema": schema}
+        record: dict[str, Any] = {"tasks": tasks}
+        if schema is not None:
+            record |= {"schema": schema} if schema < 100 else {"schema": 1, "migrated": schema}
         statuses = [{"status": 1, "payload": {"minutes": task + 1}} for task in range(tasks)]
         await persister.append_together(
             AppendTo("job", Event("saved", state=record), expected=0),
@@ -91,11 +105,11 @@ class MigrationCases(PersisterSuite):
         assert (report.jobs, report.migrated, report.statuses, report.target) == (1, 1, 6, 101)
         assert report.by_version == {1: 1, 100: 1, 101: 1}
         assert await self.seconds(persister) == [{"seconds": 60 * task} for task in (1, 2, 3)]
-        assert (await persister.load("job")).data == {"tasks": 3, "longer": 1, "schema": 101}
-        steps = await persister.history("main:1")
-        assert [step.action for step in steps] == ["saved", "migrated", "migrated"]
-        assert [step.metadata.reason for step in steps[1:]] == ["migration 100: seconds", "migration 101: named so"]
-        assert steps[0].to_state["payload"] == {"minutes": 2}, "what was before stays"
+        assert (await persister.load("job")).data == {"tasks": 3, "longer": 1, "schema": 1, "migrated": 101}
+        history = await persister.history("main:1")
+        assert [step.action for step in history] == ["saved", "migrated", "migrated"]
+        assert [step.metadata.reason for step in history[1:]] == ["migration 100: seconds", "migration 101: named so"]
+        assert history[0].to_state["payload"] == {"minutes": 2}, "what was before stays"
         await self.consistent(persister)
         before = await self.everything_of(store)
         report = await migrator.migrate("build")
@@ -140,7 +154,7 @@ class MigrationCases(PersisterSuite):
         migrator = self.migrator(store, LONGER, RENAMED)
         assert (await migrator.migrate(target=100)).by_version == {100: 1}
         assert (await migrator.migrate(target=1)).current == 1, "no job goes back"
-        assert (await persister.load("job")).data["schema"] == 100
+        assert (await persister.load("job")).data["migrated"] == 100
         assert (await migrator.migrate()).by_version == {101: 1}
 
     @case
@@ -172,7 +186,7 @@ class MigrationCases(PersisterSuite):
                 await faulty.deliver()
             await self.migrator(store, LONGER).migrate(f"job-{number}")
             assert await self.seconds(persister, tasks) == [{"minutes": 60 * task} for task in range(1, tasks + 1)]
-            assert (await persister.load("job")).data == {"tasks": tasks, "schema": 100, "longer": 1}
+            assert (await persister.load("job")).data == {"tasks": tasks, "schema": 1, "migrated": 100, "longer": 1}
 
     @case
     async def test_a_run_that_dies_between_two_commits_changes_nothing_twice(self) -> None:
@@ -187,10 +201,79 @@ class MigrationCases(PersisterSuite):
         faulty.before_commit = die
         with raises(KeyboardInterrupt):
             await self.migrator(faulty, LONGER).migrate()
-        assert (await persister.load("job")).data["schema"] == 1
+        assert "migrated" not in (await persister.load("job")).data
+        plan: MigrationReport = await self.migrator(store, LONGER).plan()
         report: MigrationReport = await self.migrator(store, LONGER).migrate()
+        assert plan.statuses == report.statuses
         assert 0 < report.statuses < tasks
         assert await self.seconds(persister, tasks) == [{"minutes": 60 * task} for task in range(1, tasks + 1)]
+
+    @case
+    async def test_what_was_broken_off_says_nothing_of_a_job_begun_anew(self) -> None:
+        store, tasks = self.open(), PAGE + 2
+        persister = await self.make(store, tasks=tasks)
+
+        def stop(_report: MigrationReport) -> None:
+            raise KeyboardInterrupt
+
+        with raises(KeyboardInterrupt):
+            await self.migrator(store, LONGER).migrate(progress=_after_one_commit(stop))
+        await persister.delete_state("job", expected=ANY)
+        await persister.save_state("job", {"tasks": tasks, "schema": 1}, expected=2, reopen=True)
+        for task in range(tasks):
+            await persister.save_state(f"main:{task}", {"status": 1, "payload": {"minutes": task + 1}}, expected=ANY)
+        report: MigrationReport = await self.migrator(store, LONGER).migrate()
+        assert report.statuses == tasks
+        assert await self.seconds(persister, tasks) == [{"minutes": 60 * task} for task in range(1, tasks + 1)]
+
+    @case
+    async def test_a_job_begun_anew_between_two_steps_gets_both(self) -> None:
+        store = self.open()
+        persister = await self.make(store)
+
+        async def begin_anew(_batch: Batch) -> None:
+            if len(faulty.sent) == 2:
+                await persister.delete_state("job", expected=ANY)
+                await persister.save_state("job", {"tasks": 3, "schema": 1}, expected=ANY, reopen=True)
+
+        faulty = FaultyStore(store)
+        faulty.before_commit = begin_anew
+        await self.migrator(faulty, LONGER, RENAMED).migrate()
+        assert (await persister.load("job")).data == {"tasks": 3, "longer": 1, "schema": 1, "migrated": 101}
+
+    @case
+    async def test_steps_of_the_library_and_of_callers_are_counted_apart(self) -> None:
+        store = self.open()
+        persister = await self.make(store)
+        await self.migrator(store, LONGER).migrate()
+        later = Migration(version=2, name="later", change=lambda document: {**document.state, "message": "later"})
+        before = steps.OWN
+        steps.OWN = (*before, later)
+        try:
+            report: MigrationReport = await self.migrator(store, LONGER).migrate()
+        finally:
+            steps.OWN = before
+        assert report.by_version == {2: 1}
+        assert (await persister.load("main:0")).data["message"] == "later"
+        record = (await persister.load("job")).data
+        assert (record["schema"], record["migrated"], record["longer"]) == (2, 100, 1)
+        with raises(SchemaNewerError) as newer:
+            await self.migrator(store, LONGER).migrate()
+        assert (newer.error.found, newer.error.supported) == (2, 1)
+
+    @case
+    async def test_what_a_step_leaves_out_of_what_is_the_librarys_stays(self) -> None:
+        store = self.open()
+        persister = self.persister(store, governor="jobs/build")
+        await persister.save_state("job", {"tasks": 1, "schema": 1, "closed": True}, expected=0)
+        await persister.save_state("main:0", {"status": 1, "attempt": 3, "incarnation": 2}, expected=0)
+
+        def anew(document: JobDocument) -> Mapping[str, Any]:
+            return {"tasks": 2} if document.is_record else {"status": 2}
+
+        await self.migrator(store, Migration(version=100, name="anew", change=anew)).migrate()
+        assert (await persister.load("job")).data == {"tasks": 2, "schema": 1, "closed": True, "migrated": 100}
+        assert (await persister.load("main:0")).data == {"status": 2, "attempt": 3, "incarnation": 2}
 
     @case
     async def test_runs_at_the_same_time(self) -> None:
@@ -214,12 +297,21 @@ class MigrationCases(PersisterSuite):
             assert (newer.error.found, newer.error.supported) == (102, 101)
             with raises(JobNotFoundError):
                 await run("nobody")
-            with raises(InvalidInputError):
-                await run(target=7)
+            for odd in ({"target": 7}, {"target": True}, {"limit": -1}, {"limit": True}):
+                with raises(InvalidInputError):
+                    await run(**odd)
         assert await self.everything_of(store) == before
         await persister.delete_state("job", expected=ANY)
         with raises(JobNotFoundError):
             await migrator.migrate("build")
+        await self.persister(store, governor="jobs/other").save_state("job", ["no record"], expected=0)
+        odd = self.persister(store, governor="jobs/odd")
+        await odd.save_state("job", {"tasks": 1, "schema": 1}, expected=0)
+        await odd.save_state("main:0", ["no status"], expected=0)
+        for job in ("other", "odd"):
+            with raises(CorruptionError):
+                await migrator.migrate(job)
+        assert (await odd.load("job")).version == 1
 
     @case
     async def test_what_a_step_may_not_do(self) -> None:
@@ -231,6 +323,8 @@ class MigrationCases(PersisterSuite):
             lambda _document: {"status": "high", "tasks": 0},
             lambda document: {**document.state, "payload": "x" * 70_000},
             lambda document: {**document.state, "payload": float("nan")},
+            lambda document: {**document.state, "phase": "odd"},
+            lambda document: {**document.state, "incarnation": 7},
         ]
         for change in bad:
             with raises(InvalidInputError):
@@ -249,12 +343,21 @@ class MigrationCases(PersisterSuite):
     @case
     async def test_steps_that_contradict_each_other(self) -> None:
         store = self.open()
-        for steps in ([LONGER, LONGER], [Migration(version=99, name="early", change=longer)]):
+        for pair in ([LONGER, LONGER], [Migration(version=99, name="early", change=longer)]):
             with raises(ConfigurationError):
-                self.migrator(store, *steps)
+                self.migrator(store, *pair)
         for version in (0, -1, True, cast("int", "7")):
             with raises(ConfigurationError):
                 Migration(version=version, name="odd", change=longer)
+        for odd in (LONGER, [longer]):
+            with raises(ConfigurationError):
+                Face(
+                    cast(
+                        "Any", (JobMigrator if self.world.name == "sync" else AsyncJobMigrator)(store, cast("Any", odd))
+                    )
+                )
+        with raises(ConfigurationError):
+            Migration(version=100, name="odd", change=cast("Any", None))
         wrong = AsyncJobMigrator if self.world.name == "sync" else JobMigrator
         with raises(ConfigurationError):
             wrong(store)

@@ -112,6 +112,8 @@ class OrchestrationCases(PersisterSuite):
         other = self.log(store, "run-2")
         assert (await other.snapshot()).status == "waiting"
         assert await other.handle_event(started("b", id="1")), "ids are those of a run"
+        for run, id in (("x", "y/1"), ("x/y", "1"), ("x%2Fy", "1")):
+            assert await self.log(store, run).handle_event(started("c", id=id)), run
         assert [unit.id for unit in (await self.log(store).snapshot()).units] == ["a"]
         assert (await self.log(store, governor="elsewhere").snapshot()).status == "waiting"
 

@@ -244,8 +244,9 @@ class TaskCases(PersisterSuite):
             await reporter.report(1, event_id="")
         with raises(DocumentTooLargeError):
             await reporter.report(1, payload="x" * 70_000)
-        with raises(InvalidInputError):
-            tasks.reporter(0, attempt=0)
+        for attempt in (0, True, "1", 2**63):
+            with raises(InvalidInputError):
+                tasks.reporter(0, attempt=attempt)
         assert await tasks.list() == []
 
     @case

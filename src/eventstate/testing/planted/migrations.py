@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from eventstate.jobs.migrations import migrating
+from eventstate.jobs.migrations.steps import Reached, Steps
 from eventstate.testing.conformance.migrating import MigrationCases
 from eventstate.testing.planted.plant import Patch, Plant
 
@@ -32,17 +33,31 @@ def _stamp_alone() -> list[Patch]:
 
 
 def _blind_to_others() -> list[Patch]:
-    def schema(_record: Any) -> int:
-        return 1
+    def reached(_job: str, _record: object) -> Reached:
+        return Reached(1, 0)
 
-    return [(migrating, "_schema", schema)]
+    return [(migrating, "reached", reached)]
 
 
 def _never_newer() -> list[Patch]:
-    def schema(record: Any) -> int:
-        return min(record.get("schema", 0), 101)
+    def check_known(_self: Steps, _job: str, _versions: Reached) -> None:
+        pass
 
-    return [(migrating, "_schema", schema)]
+    return [(Steps, "check_known", check_known)]
+
+
+def _place_for_good() -> list[Patch]:
+    def incarnation(_record: Any) -> int:
+        return 1
+
+    return [(migrating, "_incarnation", incarnation)]
+
+
+def _one_number() -> list[Patch]:
+    def has(self: Reached, step: Any) -> bool:
+        return step.version <= max(self)
+
+    return [(Reached, "has", has)]
 
 
 MIGRATION_PLANTS: Final[Sequence[Plant]] = (
@@ -66,6 +81,20 @@ MIGRATION_PLANTS: Final[Sequence[Plant]] = (
         patches=_blind_to_others,
         suite=MigrationCases,
         cases=["test_runs_at_the_same_time"],
+    ),
+    Plant(
+        name="migration-with-a-place-for-good",
+        story="a job has one life",
+        patches=_place_for_good,
+        suite=MigrationCases,
+        cases=["test_what_was_broken_off_says_nothing_of_a_job_begun_anew"],
+    ),
+    Plant(
+        name="migration-with-one-number",
+        story="the library's versions and the caller's never meet",
+        patches=_one_number,
+        suite=MigrationCases,
+        cases=["test_steps_of_the_library_and_of_callers_are_counted_apart"],
     ),
     Plant(
         name="migration-of-newer-jobs",
