@@ -38,7 +38,6 @@ ALLOWED = {
     ("log/transfer/files.py", "_opened", "open"): "a file that the caller names as an export",
     ("machines/projecting.py", "_opened_building", "open"): "no file: a run of a projection",
     ("machines/projecting.py", "opened", "open"): "no file: a run of a projection",
-    ("machines/subscribing.py", "ack", "open"): "no file: a subscription",
     ("machines/subscribing.py", "next", "open"): "no file: a subscription",
     ("machines/subscribing.py", "run", "open"): "no file: a subscription",
     ("stores/folders.py", "fsync_folder", "open"): "a folder",

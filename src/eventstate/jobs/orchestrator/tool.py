@@ -71,8 +71,8 @@ class ToolContext:
 class Tool(Protocol):
     """Does jobs. Called from several threads at once by workers with several slots.
 
-    One that may take long to end once it is told to says so in an attribute ``grace``, in seconds: a worker waits for it
-    so much longer until it gives it up.
+    One that may take long to end once it is told to says so in an attribute ``grace``, in seconds: a worker waits so
+    much longer until it gives it up.
     """
 
     def run(self, job: JobSpec, context: ToolContext, /) -> JobResult:
