@@ -38,6 +38,7 @@ from eventstate.testing.queues import queue_problems
 
 WORKERS = 4
 TTL = 1.0
+DISK = 3
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,9 @@ class Pipeline:
             os.kill(worker.pid, signal.SIGSTOP)
         try:
             found = queue_problems(store, ledger=LEDGER.name)
+            cutting = [state.id for state in queue.list_jobs(status="running") if state.data.limit == "disk"]
+            if len(cutting) > DISK:
+                found.append(f"they use the disk at the same time: {cutting}")
         finally:
             for worker in self.workers.values():
                 os.kill(worker.pid, signal.SIGCONT)
@@ -176,7 +180,7 @@ def main(jobs: int, kills: int) -> int:
         url = f"sqlite:///{Path(folder) / 'pipeline.db'}"
         with open_store(url) as store:
             queue = JobQueue(store)
-            queue.set_limit("disk", 3)
+            queue.set_limit("disk", DISK)
             queue.queue_jobs(graph(jobs))
         started = time.perf_counter()
         pipeline = Pipeline(url, kills)

@@ -361,7 +361,7 @@ def _ended(job: Job, event: JobCompleted | JobFailed | JobTimedOut | JobDied | J
         case JobCompleted():
             return replace(_named(ended, event), status=COMPLETED, result=event.result, error_message=None)
         case JobFailed() | JobTimedOut():
-            counted = job.failures if job.status == LOST else job.failures + 1
+            counted = job.failures if job.status == LOST or job.asked else job.failures + 1
             status = FAILED if isinstance(event, JobFailed) else TIMEOUT
             result = event.result or job.result
             return replace(

@@ -82,7 +82,8 @@ async def check_queue(
 
     Args:
         ledger: a machine to whose streams the jobs' tools append events with members ``job`` and ``attempt``, under
-            the fence of their attempt: each must lie between the beginning and the end of that attempt.
+            the fence of their attempt: each must lie between the beginning and the end of that attempt. Judged only
+            in a store whose feed has the order of its commits.
         is_over: nothing is left to be done: each job has ended, once.
     """
     return await _Judgement(store, governor, ledger).problems(is_over=is_over)

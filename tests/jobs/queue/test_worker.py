@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from eventstate import (
+    CommitUnknownError,
+    ConfigurationError,
     InvalidIdError,
     InvalidInputError,
     Job,
@@ -23,11 +25,15 @@ from eventstate import (
     LeaseLostError,
     LockTimeoutError,
     StateMachinePersister,
+    StoreUnavailableError,
+    SubprocessTool,
     ToolContext,
     Worker,
     open_store,
 )
-from eventstate.jobs.queue import attempts
+from eventstate.jobs.queue import attempts, claiming
+from eventstate.jobs.queue import worker as workers
+from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.job_queue import queueing_of
 from eventstate.stores.base import Store
 from eventstate.testing.queues import queue_problems
@@ -212,6 +218,162 @@ def test_a_tool_that_does_not_end_is_given_up_and_its_result_comes_late(
     assert queue_problems(store, is_over=True) == []
 
 
+class Reluctant:
+    """A tool that takes a while to end once it is told to, and says so."""
+
+    grace = PATIENCE
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.ended = threading.Event()
+
+    def run(self, _job: JobSpec, context: ToolContext) -> JobResult:
+        self.began.set()
+        if context.timeout is None:
+            context.cancelled.wait(PATIENCE)
+        time.sleep(0.4)
+        self.ended.set()
+        return JobResult(1 if context.is_cancelled else 0)
+
+
+def test_a_worker_waits_for_a_tool_as_long_as_that_says_it_takes(
+    store: Store, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert SubprocessTool(grace=7).grace == 7
+    monkeypatch.setattr(attempts, "OVERRUN_SECONDS", 0.05)
+    monkeypatch.setattr(workers, "UNWINDING_SECONDS", 0.05)
+    queue.queue_job(request("late", rules=JobRules(timeout=0.05)))
+    Worker(queue, {"t": Reluctant()}).run(until_idle=True)
+    assert (queue.job("late").status, queue.job("late").late_results) == ("completed", 0)
+    tool = Reluctant()
+    with working(Worker(queue, {"t": tool}, grace=0)):
+        queue.queue_job(request("stopped"))
+        assert tool.began.wait(PATIENCE)
+    assert tool.ended.is_set()
+    assert queue.job("stopped").status == "queued"
+    assert queue_problems(store) == []
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_a_worker_that_is_stopped_leaves_a_tool_that_does_not_end(
+    store: Store, queue: JobQueue, monkeypatch: pytest.MonkeyPatch, is_down: bool
+) -> None:
+    monkeypatch.setattr(workers, "UNWINDING_SECONDS", 0.05)
+    ending, began, release = queueing_of(queue).ending, threading.Event(), threading.Event()
+
+    def deaf(job: JobSpec, _context: ToolContext) -> None:
+        if job.job_id == "b":
+            began.set()
+        release.wait(PATIENCE)
+
+    async def down(*_args: Any, **_options: Any) -> Any:
+        raise StoreUnavailableError(store="here", detail="on purpose")
+
+    honest = ending.give_back
+    queue.queue_jobs([request("a"), request("b", on_lost="requeue")])
+    with working(Worker(queue, {"t": deaf}, grace=0, slots=2)):
+        assert began.wait(PATIENCE)
+        if is_down:
+            monkeypatch.setattr(ending, "give_back", down)
+    monkeypatch.setattr(ending, "give_back", honest)
+    told = [queue.job(id).status for id in "ab"]
+    release.set()
+    assert told == (["running", "running"] if is_down else ["lost", "queued"])
+    assert queue_problems(store) == []
+
+
+def test_a_worker_is_stopped_at_once_though_the_store_does_not_answer(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "OVERRUN_SECONDS", 0.0)
+    monkeypatch.setattr(workers, "UNWINDING_SECONDS", 0.05)
+    asked, release = threading.Event(), threading.Event()
+
+    async def down(*_args: Any) -> Any:
+        asked.set()
+        raise StoreUnavailableError(store="here", detail="on purpose")
+
+    monkeypatch.setattr(queueing_of(queue).ending, "report", down)
+    queue.queue_job(request("a", rules=JobRules(timeout=0.05)))
+    worker = Worker(queue, {"t": lambda _job, _context: release.wait(PATIENCE)})
+    with working(worker) as thread:
+        assert asked.wait(PATIENCE)
+        worker.stop(at_once=True)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    release.set()
+    assert queue.job("a").status == "running"  # its lock was not released: others take the job when that has run out
+
+
+def test_a_claim_under_way_when_the_worker_is_stopped_is_no_loss(store: Store, queue: JobQueue) -> None:
+    honest = queueing_of(queue).claiming.claim
+    claimed = threading.Event()
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        claim = await honest(*args, **options)
+        if claim is not None:
+            claimed.set()
+            time.sleep(0.2)
+        return claim
+
+    queueing_of(queue).claiming.claim = slow
+    with working(Worker(queue, {"t": nothing})):
+        queue.queue_job(request("a"))
+        assert claimed.wait(PATIENCE)
+    queue.heal()
+    assert queue.job("a").status == "completed"
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_claim_without_an_answer_is_given_back_when_the_worker_stops(store: Store, queue: JobQueue) -> None:
+    honest = queueing_of(queue).claiming.claim
+    claimed = threading.Event()
+
+    async def unanswered(*args: Any, **options: Any) -> Any:
+        if await honest(*args, **options) is not None:
+            claimed.set()
+
+    queueing_of(queue).claiming.claim = unanswered
+    with working(Worker(queue, {"t": nothing})):
+        queue.queue_job(request("a"))
+        assert claimed.wait(PATIENCE)
+    queue.heal()
+    assert queue.job("a").status == "queued"
+    assert queue_problems(store) == []
+
+
+def test_a_report_is_made_again_as_the_same_one(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = queueing_of(queue).ending
+    honest, doubts = ending.report, list[Any]()
+
+    async def unanswered(*args: Any) -> Any:
+        doubts.append(args[-1])
+        if len(doubts) == 1:
+            raise CommitUnknownError(token="x", detail="on purpose")
+        return await honest(*args)
+
+    monkeypatch.setattr(ending, "report", unanswered)
+    queue.queue_job(request("a"))
+    Worker(queue, {"t": nothing}).run(until_idle=True)
+    assert queue.job("a").status == "completed"
+    assert len(doubts) == 2
+    assert isinstance(doubts[0], Doubt)
+    assert doubts[0] is doubts[1]
+
+
+def test_jobs_of_any_number_of_limits_are_found(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claiming, "LANES_AT_ONCE", 2)
+    queue.queue_jobs([request(id, limit=id) for id in "abcde"])
+    assert Worker(queue, {"t": nothing}).run(until_idle=True) == 5
+
+
+def test_a_worker_runs_once(queue: JobQueue) -> None:
+    worker = Worker(queue, {"t": nothing})
+    worker.run(until_idle=True)
+    with pytest.raises(InvalidInputError, match="make a new one"):
+        worker.run(until_idle=True)
+
+
 def test_a_worker_that_is_stopped_lets_its_job_end(store: Store, queue: JobQueue) -> None:
     began, release = threading.Event(), threading.Event()
 
@@ -334,6 +496,12 @@ def test_two_workers_of_one_name(queue: JobQueue) -> None:
         assert len(errors) == 1
 
 
+def test_what_a_worker_can_not_work_for(store: Store) -> None:
+    for no_queue in (store, None):
+        with pytest.raises(ConfigurationError, match="takes a JobQueue"):
+            Worker(no_queue, {"t": nothing})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("error", "options"),
     [
@@ -341,6 +509,7 @@ def test_two_workers_of_one_name(queue: JobQueue) -> None:
         (InvalidInputError, {"queues": "default"}),
         (InvalidInputError, {"queues": []}),
         (InvalidInputError, {"ttl": 0}),
+        (InvalidInputError, {"grace": float("nan")}),
         (InvalidIdError, {"name": "a/b"}),
         (InvalidIdError, {"queues": ["a:b"]}),
     ],

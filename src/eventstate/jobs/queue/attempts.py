@@ -14,6 +14,7 @@ from eventstate.jobs.job import Job
 from eventstate.jobs.orchestrator.callable_tool import raised_result
 from eventstate.jobs.orchestrator.tool import ToolContext, Tools
 from eventstate.jobs.queue.claiming import Claim
+from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.queueing import Queueing
 from eventstate.jobs.queue.rules import FAILED, rules_of
 from eventstate.jobs.queue.transaction import Moved
@@ -23,8 +24,8 @@ from eventstate.runtime.blocking import drive
 
 T = TypeVar("T")
 
-OVERRUN_SECONDS: Final = 5.0
-"""How much longer than its timeout a tool may take until its worker gives it up."""
+OVERRUN_SECONDS: Final = 10.0
+"""How much longer than its timeout, and what it takes to end by itself, a tool may take until it is given up."""
 MAX_RESULT_BYTES: Final = 256 * 1024
 AGAIN_SECONDS: Final = 0.25
 AGAIN: Final = frozenset({Fate.TRANSIENT, Fate.CONFLICT, Fate.UNKNOWN})
@@ -36,10 +37,12 @@ class Attempt:
     Attributes:
         is_given_up: somebody else has told the queue how it ended.
         stops: its worker is stopping, so it waits again unless it is done.
+        grace: seconds that its tool says it may take to end once it is told to.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, grace: float = 0.0) -> None:
         self.claim = claim
+        self.grace = grace
         self.context = ToolContext(claim.job_id, claim.attempt, timeout=rules_of(claim.job).timeout, fence=claim.fence)
         self.stops = False
         self.is_given_up = False
@@ -55,7 +58,7 @@ class Attempt:
     def is_overrun(self) -> bool:
         """Whether its tool should have ended long ago."""
         timeout = self.context.timeout
-        return timeout is not None and time.monotonic() > self.context.started + timeout + OVERRUN_SECONDS
+        return timeout is not None and self.context.seconds > timeout + self.grace + OVERRUN_SECONDS
 
 
 class Attempting:
@@ -66,6 +69,15 @@ class Attempting:
         self._tools = tools
         self._mutex = threading.Lock()
         self._released: list[str] = []
+        self._hurries = False
+
+    def hurry(self) -> None:
+        """From now on, try only once to tell what came of attempts: the worker ends."""
+        self._hurries = True
+
+    def attempt(self, claim: Claim) -> Attempt:
+        """An attempt of a job that was claimed."""
+        return Attempt(claim, grace_of(self._tools.get(claim.job.tool)))
 
     def perform(self, attempt: Attempt) -> None:
         """Call the tool, and tell what came of it."""
@@ -93,25 +105,27 @@ class Attempting:
 
     def tell(self, claim: Claim, result: JobResult) -> None:
         """End an attempt as its tool did. One that does not count any more leaves word of a late result."""
-        ending = self._queueing.ending
+        ending, doubt = self._queueing.ending, Doubt()
         try:
             try:
                 summary = _summary(claim, result)
                 moved = self._until_answered(
-                    lambda: drive(ending.report(claim, result.outcome, summary, result.error_message))
+                    lambda: drive(ending.report(claim, result.outcome, summary, result.error_message, doubt))
                 )
             except InvalidInputError as error:  # what it says of itself can't be stored
                 told = f"its result can't be stored: {error}"[:500]
-                moved = self._until_answered(lambda: drive(ending.report(claim, FAILED, None, told)))
+                moved = self._until_answered(lambda: drive(ending.report(claim, FAILED, None, told, doubt)))
         except LeaseLostError:
             self._tell_late(claim, result)
             return
         self._let_go(moved)
 
-    def give_back(self, claim: Claim, reason: str) -> None:
-        """Let a job wait again."""
+    def give_back(self, claim: Claim, reason: str, *, is_running: bool = False) -> None:
+        """Let a job wait again, or have it be lost if its tool is running still."""
+        ending = self._queueing.ending
+        doubt = Doubt()
         try:
-            moved = self._until_answered(lambda: drive(self._queueing.ending.give_back(claim, reason)))
+            moved = self._until_answered(lambda: drive(ending.give_back(claim, reason, doubt, is_running=is_running)))
         except LeaseLostError:
             return
         self._let_go(moved)
@@ -123,12 +137,12 @@ class Attempting:
             return
 
     def _until_answered(self, call: Callable[[], T]) -> T:
-        """The result of a call, made again as long as the store does not answer; its lease ends that."""
+        """The result of a call, made again as long as the store does not answer; its lease, or its stop, ends that."""
         while True:
             try:
                 return call()
             except EventStateError as error:
-                if fate_of(error) not in AGAIN:
+                if fate_of(error) not in AGAIN or self._hurries:
                     raise
                 drive(self._queueing.core.runtime.sleep(AGAIN_SECONDS))
 
@@ -160,6 +174,12 @@ class Attempting:
         while releases := self.worked_off():
             drive(self._queueing.releasing.forget(releases))
             self.removed(releases)
+
+
+def grace_of(tool: Any) -> float:
+    """Seconds that a tool says it may take to end once it is told to."""
+    grace = getattr(tool, "grace", 0.0)
+    return float(grace) if isinstance(grace, int | float) else 0.0
 
 
 def spec_of(job_id: str, job: Job) -> JobSpec:

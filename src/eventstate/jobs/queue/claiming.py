@@ -22,6 +22,7 @@ BREADTH: Final = 16
 """Where several workers claim at the same time, each takes one of so many of the first at most."""
 LOOKS: Final = 8
 """How often a worker looks again after others were faster, before it waits for a wake-up."""
+LANES_AT_ONCE: Final = 1000
 LANES_SECONDS: Final = 1.0
 """How long a worker that finds work goes on without looking for new lanes."""
 
@@ -65,6 +66,8 @@ class Claiming:
         self._core = core
         self._lanes: dict[str, Sequence[str | None]] = {}
         self._lanes_until = 0.0
+        self.collisions = 0
+        """How often others were faster."""
 
     async def claim(
         self, worker: WorkerMark, queues: Sequence[str], *, breadth: int = 1, forget: Sequence[str] = ()
@@ -92,6 +95,7 @@ class Claiming:
                     lambda tx, chosen=chosen: self._take(tx, worker, chosen, forget), fence=worker.fence, retry=ONCE
                 )
             except TransactionConflictError:
+                self.collisions += 1
                 continue
             if claim is not None:
                 return claim
@@ -125,8 +129,14 @@ class Claiming:
         return lanes
 
     async def _listed(self, queue: str) -> list[str]:
-        page = await self._core.list(layout.LANES, f"{queue}/", limit=1000)
-        return [id_in(document) for document in page.documents]
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            page = await self._core.list(layout.LANES, f"{queue}/", after=after, limit=LANES_AT_ONCE)
+            found += [id_in(document) for document in page.documents]
+            if page.next is None:
+                return found
+            after = page.next.id.partition("/")[2]
 
     async def _is_full(self, limit: str) -> bool:
         """Whether all slots of a limit are taken, as far as can be seen."""
@@ -164,7 +174,10 @@ class Claiming:
         free = [slot for number in range(stored["n"]) if (slot := layout.slot_id(limit, number)) not in taken]
         if not free or len(taken) >= stored["n"]:
             return ""
-        slot = free[int(self._core.runtime.random() * len(free))]
+        # Where a limit was lowered while more ran, there are more free slots than may be taken: those who claim at the
+        # same time must meet at one.
+        is_lowered = layout.slot_id(limit, stored["n"]) <= max(taken, default="")
+        slot = free[0 if is_lowered else int(self._core.runtime.random() * len(free))]
         return slot if await tx.get(layout.SLOTS, slot) is None else ""
 
     async def _start(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -30,8 +31,22 @@ PATIENT: Final = RetryPolicy(attempts=60, initial=0.002, cap=0.25, timeout=30)
 ONCE: Final = RetryPolicy(attempts=1)
 """For what is better begun anew with another look."""
 
+RUNS: Final = 2
+"""How often a call carries an operation out whose commit turns out not to have been."""
+
 BELLS_WHERE_WRITES_ARE_SLOW: Final = 8
 """One document can be written about once a second on Firestore, so there it is one of several."""
+
+
+@dataclass
+class Doubt:
+    """What a call that is made again has to know of the one before: a commit whose fate is unknown.
+
+    Otherwise it would come upon its own work, and take it for somebody else's.
+    """
+
+    token: str | None = None
+    result: Any = None
 
 
 class QueueCore:
@@ -53,8 +68,13 @@ class QueueCore:
         self.runtime = store.runtime
         self._bells = 1 if store.capabilities.feed_order == "store" else BELLS_WHERE_WRITES_ARE_SLOW
 
-    async def run(self, operation: Operation[T], *, fence: Fences = None, retry: RetryPolicy = PATIENT) -> T:
+    async def run(
+        self, operation: Operation[T], *, fence: Fences = None, retry: RetryPolicy = PATIENT, doubt: Doubt | None = None
+    ) -> T:
         """Run an operation as a transaction; its result.
+
+        Args:
+            doubt: of an earlier call of the same; what is left open is noted there.
 
         Raises:
             TransactionConflictError: others were faster every time.
@@ -65,19 +85,33 @@ class QueueCore:
             operation, (), retry=retry, idempotency_key=None, fence=fence, check_repeatable=False
         )
         results: list[T] = []
+        doubt = doubt or Doubt()
 
         async def call(core: TransactionCore) -> T:
             result = await operation(QueueTransaction(core, self.governor, self._bells, self.runtime.random()))
             results.append(result)
             return result
 
-        try:
-            return await self._transacting.execute(call, options)
-        except CommitUnknownError as error:
-            # Only the last attempt can have ended so, and what it would have returned is known.
-            if await self._transacting.committer.settle(TokenRef.parse(error.token)):
-                return results[-1]
-            return await self._transacting.execute(call, options)
+        runs = 0
+        while not await self._is_done(doubt):
+            try:
+                return await self._transacting.execute(call, options)
+            except CommitUnknownError as error:
+                # Only the last attempt can have ended so, and what it would have returned is known.
+                doubt.token, doubt.result = error.token, results[-1]
+                runs += 1
+                if runs == RUNS:
+                    raise
+        return doubt.result
+
+    async def _is_done(self, doubt: Doubt) -> bool:
+        """Whether a commit in doubt is applied; if not, it never will be."""
+        if doubt.token is None:
+            return False
+        is_done = await self._transacting.committer.settle(TokenRef.parse(doubt.token))
+        if not is_done:
+            doubt.token = None
+        return is_done
 
     async def list(self, collection: str, prefix: str = "", *, after: str | None = None, limit: int = 100) -> Page:
         """Documents of a collection, as they are now: what is written by them is to be held against them."""
@@ -113,7 +147,15 @@ class QueueCore:
 
     def watch(self) -> Watch:
         """Wake-ups when a job has become ready, a slot free, or a running job is to be cancelled."""
-        return self.store.watch([self.key(layout.BELLS, str(number)) for number in range(self._bells)])
+        return self.store.watch(self._bell_keys)
+
+    async def rung(self) -> Mapping[Key, Document]:
+        """The bells, as they were rung last."""
+        return (await self.store.get(self._bell_keys)).documents
+
+    @property
+    def _bell_keys(self) -> list[Key]:
+        return [self.key(layout.BELLS, str(number)) for number in range(self._bells)]
 
 
 def id_in(document: Document) -> str:

@@ -8,7 +8,7 @@ from eventstate.errors import LeaseLostError
 from eventstate.jobs.job import RUNNING, Job, JobRequeued, JobResultLate
 from eventstate.jobs.queue import layout
 from eventstate.jobs.queue.claiming import Claim
-from eventstate.jobs.queue.core import QueueCore
+from eventstate.jobs.queue.core import Doubt, QueueCore
 from eventstate.jobs.queue.rules import after_loss, after_report
 from eventstate.jobs.queue.transaction import Moved, QueueTransaction
 
@@ -19,8 +19,18 @@ class Ending:
     def __init__(self, core: QueueCore) -> None:
         self._core = core
 
-    async def report(self, claim: Claim, outcome: str, result: dict[str, Any] | None, error: str | None) -> Moved:
+    async def report(
+        self,
+        claim: Claim,
+        outcome: str,
+        result: dict[str, Any] | None,
+        error: str | None,
+        doubt: Doubt | None = None,
+    ) -> Moved:
         """End an attempt as its tool did; the job after it, which may wait for another attempt.
+
+        Args:
+            doubt: whoever may have to make the call again passes the same one each time.
 
         Raises:
             LeaseLostError: the attempt does not count any more, or its worker has lost its lock.
@@ -33,10 +43,15 @@ class Ending:
             await self._put_down(tx, claim)
             return await tx.move(claim.job_id, event, now)
 
-        return await self._core.run(end, fence=claim.worker.fence)
+        return await self._core.run(end, fence=claim.worker.fence, doubt=doubt)
 
-    async def give_back(self, claim: Claim, reason: str) -> Moved:
+    async def give_back(
+        self, claim: Claim, reason: str, doubt: Doubt | None = None, *, is_running: bool = False
+    ) -> Moved:
         """Let a job wait again whose worker stops; it counts as no failure.
+
+        Args:
+            is_running: its tool did not end, and may go on: the job is as one whose worker has died.
 
         Raises:
             LeaseLostError: as `report`.
@@ -47,9 +62,11 @@ class Ending:
             await self._put_down(tx, claim)
             if job.cancel_requested:
                 return await tx.move(claim.job_id, after_report(job, "failed", None, reason, at=now, chance=0), now)
+            if is_running:
+                return await tx.move(claim.job_id, after_loss(job, str(claim.worker), at=now), now)
             return await tx.move(claim.job_id, JobRequeued(now, reason, str(claim.worker)), now)
 
-        return await self._core.run(end, fence=claim.worker.fence)
+        return await self._core.run(end, fence=claim.worker.fence, doubt=doubt)
 
     async def report_late(self, claim: Claim, outcome: str, result: dict[str, Any] | None) -> None:
         """Leave word of a result that came after its attempt had ended."""

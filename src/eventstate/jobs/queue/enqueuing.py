@@ -48,7 +48,7 @@ class Enqueuing:
             AlreadyExistsError: there is another job of this id.
             InvalidInputError, InvalidIdError, EncodingError: one can't be queued.
         """
-        if isinstance(requests, str | Mapping):
+        if isinstance(requests, str | Mapping) or not isinstance(requests, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInputError("queue_jobs takes a list of jobs; use queue_job for one")
         orders: dict[str, Order] = {}
         for request in requests:
@@ -59,7 +59,10 @@ class Enqueuing:
         await self._find_parents(orders.values())
         names = in_order({id: order.needs for id, order in orders.items()})
         await self._check_needs(orders)
-        for chunk in _chunks([orders[name] for name in names]):
+        chunks = list(_chunks([orders[name] for name in names]))
+        if len(chunks) > 1:
+            await self._check_known(orders)
+        for chunk in chunks:
             await self._core.run(lambda tx, chunk=chunk: self._queue(tx, chunk))
         return list(orders)
 
@@ -83,6 +86,15 @@ class Enqueuing:
                 raise JobNotFoundError(
                     governor=self._core.governor, job_id=id, detail="others can't depend on it; queue it first"
                 )
+
+    async def _check_known(self, orders: Mapping[str, Order]) -> None:
+        """Look for other jobs of these ids before the first of several commits, so that one of them stops all."""
+        ids = list(orders)
+        for start in range(0, len(ids), 200):
+            for state in await self._core.states([JOBS.state_id(id) for id in ids[start : start + 200]]):
+                id = state.id.removeprefix(f"{JOBS.name}-")
+                if state.data.request != orders[id].digest:
+                    raise AlreadyExistsError(what="job", id=id)
 
     async def _queue(self, tx: QueueTransaction, orders: Sequence[Order]) -> None:
         lanes = {lane for order in orders if (lane := order.lane) is not None}

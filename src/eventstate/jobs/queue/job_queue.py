@@ -134,5 +134,11 @@ class JobQueue:
 
 
 def queueing_of(queue: JobQueue) -> Queueing:
-    """What a queue works through, for its workers."""
+    """What a queue works through, for its workers.
+
+    Raises:
+        ConfigurationError: it is no `JobQueue`.
+    """
+    if not isinstance(queue, JobQueue):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(f"a worker takes a JobQueue, not {type(queue).__name__}")
     return queue._queueing  # pyright: ignore[reportPrivateUsage] - the two are one thing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eventstate.errors import InvalidInputError
 from eventstate.jobs.queue.claiming import Claiming
 from eventstate.jobs.queue.core import QueueCore
 from eventstate.jobs.queue.deciding import Deciding
@@ -48,6 +49,8 @@ class Queueing:
 
     async def heal(self, queues: Sequence[str]) -> HealedQueue:
         """As `JobQueue.heal`."""
+        if isinstance(queues, str):
+            raise InvalidInputError(f"queues={queues!r}: pass the names of the queues as a list")
         names = [check_name("queue", queue) for queue in queues]
         lost = await self.reaping.reap()
         released = await self.releasing.sweep()

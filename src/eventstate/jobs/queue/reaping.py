@@ -17,6 +17,8 @@ from eventstate.jobs.queue.layout import WorkerMark
 from eventstate.jobs.queue.releasing import Releasing
 from eventstate.transactions.locks import Locks
 
+SPREAD: Final = 4
+"""Jobs to choose from for each worker; a claim looks at 16 at most."""
 _AFTER_SLASH: Final = chr(ord("/") + 1)
 
 
@@ -50,10 +52,10 @@ class Reaping:
             marks.append(WorkerMark(name, fence_of(self._core.governor, layout.worker_lock(name), token)))
             after = f"{text}{_AFTER_SLASH}"
 
-    async def alive(self) -> int:
-        """How many workers there are, as far as can be seen."""
-        page = await self._core.store.scan(LEASE, self._core.governor, prefix=layout.WORKER_LOCK)
-        return len(page.documents)
+    async def breadth(self) -> int:
+        """Among how many of the first jobs each worker chooses, so that few collide; 1 where there is one alone."""
+        page = await self._core.store.scan(LEASE, self._core.governor, prefix=layout.WORKER_LOCK, limit=SPREAD)
+        return SPREAD * len(page.documents) if len(page.documents) > 1 else 1
 
     async def _is_dead(self, mark: WorkerMark) -> bool:
         """Whether a worker has lost its lock; a lease that has run out is ended here."""

@@ -144,10 +144,10 @@ class Releasing:
         for id, job_id in zip(ids, jobs, strict=True):
             delayed = await tx.get(layout.DELAYED, id)
             job = await tx.job(job_id)
-            if delayed is None or job is None:
+            if delayed is None:
                 continue
             await tx.delete(layout.DELAYED, id)
-            if job.status == QUEUED:
+            if job is not None and job.status == QUEUED:
                 await tx.put(layout.READY, layout.ready_id(job_id, job), {})
         await tx.ring()
 

@@ -20,6 +20,8 @@ from eventstate.jobs.runs.specs import JobSpec
 
 MAX_DEPENDENCIES: Final = 200
 MAX_SPEC_BYTES: Final = 256 * 1024
+MAX_MICROS: Final = 10**16
+"""Times are sorted as text of so many digits."""
 _OPTIONS: Final = ("queue", "priority", "depends_on", "after", "delay", "not_before", "limit", "on_lost")
 
 
@@ -114,6 +116,8 @@ def _check_types(request: JobRequest) -> None:
         given: object = getattr(request, name)
         if not isinstance(given, Mapping):
             raise InvalidInputError(f"{name}= must be a mapping, not {type(given).__name__}")
+    if not all(isinstance(value, str) for value in cast("Mapping[str, object]", request.env).values()):
+        raise InvalidInputError(f"env={request.env!r}: its values must be text")
     for name in ("depends_on", "after"):
         given = getattr(request, name)
         if isinstance(given, str) or not isinstance(given, Sequence):
@@ -184,6 +188,8 @@ class Order:
             raise InvalidInputError("delay= and not_before= say the same: pass one of them")
         if request.delay is not None and not 0 <= self._delay() <= 100 * 366 * 86_400 * 1_000_000:
             raise InvalidInputError(f"delay={request.delay!r}: pass seconds from 0, up to a hundred years")
+        if request.not_before is not None and micros_of(request.not_before, "not_before") >= MAX_MICROS:
+            raise InvalidInputError(f"not_before={request.not_before}: pass a time before the year 2286")
 
     def _delay(self) -> int:
         """Microseconds to wait."""

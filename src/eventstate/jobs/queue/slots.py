@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -22,6 +23,8 @@ from eventstate.transactions.documents import value_of
 POLL_SECONDS: Final = 2.0
 """How long a slot waits for a wake-up until it looks by itself."""
 MAX_SLOTS: Final = 64
+COUNT_SECONDS: Final = 1.0
+"""How often a worker that collides with others counts them at most."""
 
 
 class Slots:
@@ -29,7 +32,7 @@ class Slots:
 
     Attributes:
         mark: whom they claim for; None while that is nobody.
-        breadth: among how many of the first they choose: as many as there are workers.
+        breadth: among how many of the first jobs they choose.
         done: attempts made.
         failure: what no slot can go on after.
 
@@ -52,6 +55,7 @@ class Slots:
         self._idle = 0
         self._threads = 0
         self._is_closed = False
+        self._count_at = 0.0
         self.mark: WorkerMark | None = None
         self.breadth = 1
         self.done = 0
@@ -68,6 +72,13 @@ class Slots:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+
+    def end_claims(self, seconds: float) -> bool:
+        """Wait for a claim that was under way when they were closed; False where that takes longer."""
+        ended = self._claiming.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+        if ended:
+            self._claiming.release()
+        return ended
 
     def wake(self) -> None:
         """Have a slot that waits look for a job. One that finds one wakes the next."""
@@ -156,7 +167,7 @@ class Slots:
             claim = self._claim(mark)
             if claim is None:
                 return None
-            attempt = Attempt(claim)
+            attempt = self._attempting.attempt(claim)
             with self._changed:
                 self._attempts[claim.job_id, claim.attempt] = attempt
         self.wake()  # where one job was ready there may be more
@@ -164,6 +175,7 @@ class Slots:
 
     def _claim(self, mark: WorkerMark) -> Claim | None:
         releases = self._attempting.worked_off()
+        collisions = self._queueing.claiming.collisions
         try:
             claim = drive(self._queueing.claiming.claim(mark, self._queues, breadth=self.breadth, forget=releases))
         except LeaseLostError:
@@ -177,6 +189,10 @@ class Slots:
             return None
         if claim is not None:
             self._attempting.removed(releases)
+        if self._queueing.claiming.collisions != collisions and time.monotonic() >= self._count_at:
+            self._count_at = time.monotonic() + COUNT_SECONDS
+            with suppress(EventStateError):  # a claim that was had must not be lost over it
+                self.breadth = drive(self._queueing.reaping.breadth())
         return claim
 
     def _await(self, seen: int) -> None:

@@ -134,8 +134,15 @@ class Surveying:
 
     async def is_idle(self, queues: list[str]) -> bool:
         """Whether nothing in these queues will go on by itself: none is ready, delayed, or running."""
-        prefixes = [(layout.RUNNING, ""), (layout.RELEASES, "")]
-        prefixes += [(collection, f"{queue}/") for queue in queues for collection in (layout.DELAYED, layout.READY)]
+        if not await self._are_empty(queues):
+            return False
+        rung = await self._core.rung()
+        return await self._are_empty(queues) and await self._core.rung() == rung
+
+    async def _are_empty(self, queues: list[str]) -> bool:
+        # In the order in which a job goes, so that none is missed on its way; whatever makes one ready again rings.
+        prefixes = [(collection, f"{queue}/") for collection in (layout.DELAYED, layout.READY) for queue in queues]
+        prefixes += [(layout.RUNNING, ""), (layout.RELEASES, "")]
         for collection, prefix in prefixes:
             if (await self._core.list(collection, prefix, limit=1)).documents:
                 return False

@@ -31,7 +31,7 @@ IDLE_POLL_SECONDS: Final = 0.1
 MIND_SECONDS: Final = 0.05
 """How often it looks at its running jobs at most, however often it is woken."""
 UNWINDING_SECONDS: Final = 5.0
-"""How long tools have to end once they are told to, when the worker stops."""
+"""How long tools have to end once they are told to, when the worker stops; besides what they say that they take."""
 
 
 class Worker:
@@ -49,7 +49,8 @@ class Worker:
         name: of its own among all workers; one is made by default.
         slots: how many jobs it does at the same time.
         ttl: seconds until it counts as dead once it does not renew its lock.
-        grace: seconds that jobs have to end when it is stopped; then they wait again for another worker.
+        grace: seconds that jobs have to end when it is stopped; then their tools are told to stop, and they wait again
+            for another worker. With one whose tool does not stop, their ``on_lost`` says what is done.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Worker:
             raise InvalidInputError(f"slots={slots!r}: pass a whole number from 1 to {MAX_SLOTS}")
         if isinstance(queues, str) or not queues:
             raise InvalidInputError(f"queues={queues!r}: pass the names of the queues as a list")
-        if not 0.1 <= ttl <= MAX_TTL_SECONDS or grace < 0:
+        if not 0.1 <= ttl <= MAX_TTL_SECONDS or not 0 <= grace < float("inf"):
             raise InvalidInputError(f"ttl={ttl!r}, grace={grace!r}: pass seconds, ttl from 0.1")
         self.name = check_name("worker", name or _new_name())
         self._queueing = queueing_of(queue)
@@ -81,6 +82,7 @@ class Worker:
         self._kept: Kept | None = None
         self._watch: Watch | None = None
         self._stopping = False
+        self._has_run = False
         self._hurries = threading.Event()
 
     @property
@@ -97,11 +99,15 @@ class Worker:
             until_idle: stop once no job in its queues is ready, delayed or running, here or elsewhere.
 
         Raises:
+            InvalidInputError: it has run already.
             LockTimeoutError: another worker has this name.
             StoreError and its kin: what the store can't do and waiting won't change.
         """
+        if self._has_run:
+            raise InvalidInputError(f"worker {self.name!r} has run already: make a new one")
         with stopped_by_signals(lambda: self.stop(at_once=self._stopping)):
             self._begin()
+            self._has_run = True
             try:
                 self._serve(until_idle=until_idle)
             finally:
@@ -121,6 +127,7 @@ class Worker:
         """
         if at_once:
             self._hurries.set()
+            self._attempting.hurry()
         self._stopping = True
         self._slots.close()
         self._announce()
@@ -156,6 +163,7 @@ class Worker:
             attempt.context.cancelled.set()
         self._queueing.locking.renewal.drop(self._kept)
         self._begin()
+        self._slots.wake()
 
     @property
     def _is_lost(self) -> bool:
@@ -163,7 +171,9 @@ class Worker:
 
     def _end(self) -> None:
         self._queueing.locking.renewal.drop(self._kept)
-        if self._lock is not None and not self._slots.attempts:
+        if self._lock is not None and self._slots.end_claims(0) and not self._slots.attempts:
+            with suppress(EventStateError):  # what a claim that was not answered may have left
+                self._slots.reconcile()
             with suppress(EventStateError):
                 self._attempting.forget_all()
             with suppress(EventStateError):
@@ -214,7 +224,7 @@ class Worker:
         self._slots.reconcile()
         drive(self._queueing.reaping.reap())
         drive(self._queueing.releasing.sweep())
-        self._slots.breadth = max(1, drive(self._queueing.reaping.alive()))
+        self._slots.breadth = drive(self._queueing.reaping.breadth())
 
     def _mind(self) -> None:
         """See which attempts are to end."""
@@ -243,6 +253,7 @@ class Worker:
     def _drain(self) -> None:
         """Let jobs end; after the time of grace have them wait for somebody else."""
         grace = time.monotonic() + self._grace
+        self._slots.end_claims(self._grace + UNWINDING_SECONDS)
         while self._slots.attempts and time.monotonic() < grace and not self._hurries.is_set() and not self._is_lost:
             with suppress(EventStateError):
                 self._mind()
@@ -250,13 +261,15 @@ class Worker:
         for attempt in self._slots.attempts:
             attempt.stops = True
             attempt.context.cancelled.set()
-        unwinding = time.monotonic() + UNWINDING_SECONDS
+        slowest = max((attempt.grace for attempt in self._slots.attempts), default=0.0)
+        unwinding = time.monotonic() + slowest + UNWINDING_SECONDS
         while self._slots.attempts and time.monotonic() < unwinding:
             self._slots.pause(0.1)
+        self._attempting.hurry()
         for attempt in self._slots.attempts:
             if attempt.give_up():
                 with suppress(EventStateError):
-                    self._attempting.give_back(attempt.claim, "its worker was stopped")
+                    self._attempting.give_back(attempt.claim, "its worker was stopped", is_running=True)
                 self._slots.forget(attempt)
 
 

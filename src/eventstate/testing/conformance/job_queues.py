@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from eventstate.core.documents import Batch, Check
+from eventstate.core.documents import Batch, Check, Page
 from eventstate.core.expected import ANY
 from eventstate.errors import (
     AlreadyExistsError,
+    CommitUnknownError,
     ConfigurationError,
     DependencyCycleError,
     EncodingError,
@@ -20,11 +21,13 @@ from eventstate.errors import (
     LeaseLostError,
     RunNotFoundError,
     StorageFullError,
+    StoreUnavailableError,
     WorkstreamNotFoundError,
 )
 from eventstate.jobs.job import Job
 from eventstate.jobs.queue.async_job_queue import AsyncJobQueue
 from eventstate.jobs.queue.claiming import Claim
+from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.job_queue import JobQueue
 from eventstate.jobs.queue.layout import WorkerMark, worker_lock
 from eventstate.jobs.queue.queueing import Queueing
@@ -141,6 +144,7 @@ class JobQueueingCases(JobQueueSuite):
             (InvalidInputError, request("a", delay=-1)),
             (InvalidInputError, request("a", delay=float("nan"))),
             (InvalidInputError, request("a", not_before=datetime(2030, 1, 1))),  # noqa: DTZ001
+            (InvalidInputError, request("a", not_before=datetime(2290, 1, 1, tzinfo=UTC))),
             (InvalidInputError, request("a", delay=1, not_before=datetime.now(UTC))),
             (InvalidInputError, request("a", depends_on=["a"])),
             (InvalidInputError, request("a", depends_on=["b"], after=["b"])),
@@ -148,6 +152,7 @@ class JobQueueingCases(JobQueueSuite):
             (InvalidInputError, request("a", depends_on="b")),
             (InvalidInputError, request("a", after={"b"})),
             (InvalidInputError, request("a", metadata=["x"])),
+            (InvalidInputError, request("a", env={"n": 1})),
             (InvalidInputError, request("a", rules={"max_retries": 1})),
             (InvalidInputError, request("a", rules=JobRules(escalate_after=1, escalate_to=7, max_retries=1))),  # type: ignore[arg-type]
             (InvalidInputError, request("a", rules=JobRules(max_retries=-1))),
@@ -163,8 +168,11 @@ class JobQueueingCases(JobQueueSuite):
         for error, one in refused:
             with raises(error):
                 await queue.queue_jobs([request("good"), one])
+        for no_list in ({"job_id": "a", "tool": "t"}, request("a")):
+            with raises(InvalidInputError):
+                await queue.queue_jobs(no_list)
         with raises(InvalidInputError):
-            await queue.queue_jobs({"job_id": "a", "tool": "t"})
+            await queue.heal("default")
         assert (await store.scan("entry", GOVERNOR)).documents == []
         assert (await store.scan("document", GOVERNOR)).documents == []
 
@@ -200,6 +208,15 @@ class JobQueueingCases(JobQueueSuite):
         assert [tuple(depth) for depth in depths] == [("default", 1, 0, 71, 0)]
         assert all(len(batch.operations) <= 500 for batch in faulty.sent)
         await self.sound(store)
+
+    @case
+    async def test_another_job_of_an_id_is_found_before_the_first_of_several_commits(self) -> None:
+        store = self.open()
+        queueing = self.queueing(store)
+        await queueing.enqueuing.queue_jobs([request("099")])
+        with raises(AlreadyExistsError):
+            await queueing.enqueuing.queue_jobs(requests(*(f"{n:03d}" for n in range(100)), priority=1))
+        assert await queueing.survey.counts() == {"queued": 1}
 
     @case
     async def test_a_job_waits_for_all_that_it_needs(self) -> None:
@@ -426,6 +443,29 @@ class ClaimCases(JobQueueSuite):
         await self.sound(store)
 
     @case
+    async def test_a_lowered_limit_holds_for_those_who_claim_at_the_same_time(self) -> None:
+        store = self.open()
+        faulty = FaultyStore(store)
+        queueing = self.queueing(store)
+        await queueing.deciding.set_limit("gpu", 5)
+        await queueing.enqueuing.queue_jobs(requests(*(f"{n:02d}" for n in range(12)), limit="gpu"))
+        other, own = await self.worker(queueing, "other"), await self.worker(queueing, "own")
+        claims = [await self.claimed(queueing, own) for _ in range(5)]
+        for claim in claims:
+            if claim.slot not in ("gpu/000003", "gpu/000004"):
+                await self.done(queueing, claim)
+        await queueing.deciding.set_limit("gpu", 3)
+
+        async def meanwhile(_: Batch) -> None:
+            faulty.before_commit = None
+            assert await queueing.claiming.claim(other, QUEUES, breadth=4) is not None
+
+        faulty.before_commit = meanwhile
+        assert await self.queueing(faulty).claiming.claim(own, QUEUES, breadth=4) is None
+        assert (await queueing.survey.limits())[0].running == 3
+        await self.sound(store)
+
+    @case
     async def test_nothing_is_claimed_by_a_worker_that_has_lost_its_lock(self) -> None:
         store = self.open()
         queueing = self.queueing(store)
@@ -452,6 +492,59 @@ class ClaimCases(JobQueueSuite):
         history = [document for document in (await store.scan("entry", GOVERNOR)).documents if "job" in document.key.id]
         assert len(history) == 6
         await self.sound(store)
+
+    @case
+    async def test_a_report_made_again_after_an_outage_finds_its_own_commit(self) -> None:
+        store = self.open()
+        faulty = FaultyStore(store, runtime=self.world.steered())
+        queueing = self.queueing(faulty)
+        await queueing.enqueuing.queue_jobs(requests("a", "b"))
+        worker = await self.worker(queueing)
+        for fault in (Fault.LOST_ANSWER, Fault.LOST_REQUEST):
+            claim, doubt = await self.claimed(queueing, worker), Doubt()
+            faulty.then(fault)
+            sent = len(faulty.sent)
+
+            async def cut(_: object, sent: int = sent) -> None:
+                if len(faulty.sent) > sent + 1:
+                    raise StoreUnavailableError(store=store.url, detail="on purpose")
+
+            async def cut_reads(_: object, sent: int = sent) -> None:
+                if len(faulty.sent) > sent:
+                    raise StoreUnavailableError(store=store.url, detail="on purpose")
+
+            faulty.before_commit, faulty.before_get = cut, cut_reads
+            with raises(CommitUnknownError):
+                await queueing.ending.report(claim, "completed", {}, None, doubt)
+            faulty.before_commit = faulty.before_get = None
+            moved = await queueing.ending.report(claim, "completed", {}, None, doubt)
+            assert (moved.job.status, moved.release is not None) == ("completed", True)
+            with raises(LeaseLostError):
+                await queueing.ending.report(claim, "completed", {}, None)
+        await self.sound(store)
+
+    @case
+    async def test_a_job_on_its_way_from_list_to_list_is_not_missed(self) -> None:
+        store = self.open()
+        queueing = self.queueing(store)
+        core = queueing.core
+        await queueing.enqueuing.queue_jobs(requests("a"))
+        claim = await self.claimed(queueing, await self.worker(queueing))
+        honest, looks = core.list, 0
+
+        async def listed(collection: str, prefix: str = "", **options: Any) -> Page:
+            nonlocal looks
+            looks += collection == "running"
+            if collection == "running" and looks == 1:
+                return Page([], None, 0)  # as if it had been ready then
+            if collection == "running":
+                core.list = honest
+                await queueing.ending.give_back(claim, "just now")
+            return await honest(collection, prefix, **options)
+
+        core.list = listed
+        assert not await queueing.survey.is_idle(["default"])
+        assert core.list is honest
 
     @case
     async def test_an_attempt_ends_once(self) -> None:
@@ -548,6 +641,7 @@ class AttemptCases(JobQueueSuite):
         assert (await queueing.survey.asked_page("eve", None))[0] == []
         await self.sound(store)
         assert await queueing.deciding.answer("a", "fail", "no use") == "failed"
+        assert (await queueing.survey.job("a")).failures == 1
         assert await queueing.deciding.answer("b", "requeue", None) == "queued"
         with raises(InvalidInputError):
             await queueing.deciding.answer("b", "requeue", None)
