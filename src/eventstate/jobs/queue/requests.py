@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
@@ -23,6 +23,7 @@ MAX_SPEC_BYTES: Final = 256 * 1024
 MAX_MICROS: Final = 10**16
 """Times are sorted as text of so many digits."""
 _OPTIONS: Final = ("queue", "priority", "depends_on", "after", "delay", "not_before", "limit", "on_lost")
+_MEMBERS: Final = frozenset({*_OPTIONS, "rules", "ws_id", *(member.name for member in fields(JobSpec))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,16 @@ class JobRequest:
         ``timeout_seconds`` and ``max_retries`` are heeded.
 
         Raises:
-            InvalidInputError: it is none.
+            InvalidInputError: it is none, or has a member that there is not: a job with a misspelt ``depends_on`` would
+                begin at once.
         """
         if isinstance(given, JobRequest):
             return given
         job = JobSpec.of(given)
         said = dict(given) if isinstance(given, Mapping) else {}
+        unknown = sorted(map(str, said.keys() - _MEMBERS))
+        if unknown:
+            raise InvalidInputError(f"job {job.job_id!r}: there is no member {unknown[0]!r} of a job")
         options = {name: said[name] for name in _OPTIONS if said.get(name) is not None}
         return cls(
             job_id=job.job_id,
