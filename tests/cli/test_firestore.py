@@ -28,14 +28,14 @@ if {failing!r} and {failing!r} in words:
     sys.stderr.buffer.write({problem!r})
     sys.exit(3) if {killed!r} == 0 else os.kill(os.getpid(), {killed!r})
 if "emulators" in words:
-    print("emulator at", words.rpartition("=")[2], flush=True)
-    if {patient!r}:
-        try:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        print("emulator at", words.rpartition("=")[2], flush=True)
+        if {patient!r}:
             time.sleep(60)
-        except KeyboardInterrupt:
-            time.sleep(0.6)
-            print("emulator ended", flush=True)
+    except KeyboardInterrupt:
+        time.sleep(0.6)
+        print("emulator ended", flush=True)
 """
 
 Install = Callable[..., Path]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from eventstate.core.documents import ENTRY, Document, Key
 from eventstate.core.ids import MAX_VERSION
 from eventstate.stores.base import Store
+
+PAGE: Final = 200
+"""Entries in memory at once."""
 
 
 class FirstEntries(NamedTuple):
@@ -40,7 +43,7 @@ class EntriesAhead:
     async def next_id(self) -> str | None:
         """The next stream that has entries; None where there is none up to the last id."""
         if self._at == len(self._page) and not self._is_end:
-            page = await self._store.scan(ENTRY, self._owner, after=self._after)
+            page = await self._store.scan(ENTRY, self._owner, after=self._after, limit=PAGE)
             self._page, self._at = page.documents, 0
             self._after = page.next
             self._is_end = page.next is None
