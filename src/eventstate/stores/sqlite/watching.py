@@ -15,8 +15,8 @@ from eventstate.stores.watching import Watch, Watches, changed_keys
 
 log = logging.getLogger("eventstate.sqlite")
 
-BUSY_SECONDS = 0.001
-IDLE_SECONDS = 0.017
+BUSY_SECONDS = 0.003
+IDLE_SECONDS = 0.02
 """Between two looks: right after a change, and when nothing happens."""
 
 
