@@ -35,7 +35,7 @@ CHANGED: Final = "migrated"
 PAGE: Final = 25
 """Documents in one commit: that many of the largest size fit, with the entries that they come from."""
 
-_RETRY: Final = RetryPolicy(attempts=20)
+_RETRY: Final = RetryPolicy(attempts=100, cap=0.25)
 
 
 @dataclass(slots=True)

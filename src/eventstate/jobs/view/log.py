@@ -55,7 +55,7 @@ class OrchestrationLog:
             EncodingError, DocumentTooLargeError: it can't be stored.
             InvalidInputError: it is no `OrchestrationEvent`.
             InvalidIdError: its id can't be used.
-            TransactionConflictError: others were faster 20 times.
+            TransactionConflictError: others were faster for 30 seconds.
             CommitUnknownError: the store did not answer. An event with an id may be reported again.
         """
         return self.handle_events([event]) > 0

@@ -39,7 +39,7 @@ _PIECE_BYTES: Final = 400_000
 _OTHER: Final = "other"
 """The stored name of an event whose own type can name none. Its data has the type."""
 
-_RETRY: Final = RetryPolicy(attempts=20)
+_RETRY: Final = RetryPolicy(attempts=300, cap=0.1)
 """Reporters of one run meet at its head."""
 
 
