@@ -3,7 +3,7 @@
 ``python reaping.py MODULE FOLDER SEED KILLS TARGET LIFE NAMES LIMIT`` forks a process for each name, which calls
 ``MODULE.work(FOLDER, NAME, NUMBER)``; kills them by chance, each after up to LIFE seconds; and goes on until it has
 killed KILLS of them and ``MODULE.count(FOLDER)`` says TARGET, or for LIMIT seconds. It never opens a store itself: only
-its children do.
+its children do. Where that many have been killed before enough is done they live longer, as a slow machine needs.
 """
 
 from __future__ import annotations
@@ -34,26 +34,29 @@ class Life(NamedTuple):
 class Reaper:
     """Keeps workers alive, and kills them."""
 
-    def __init__(self, work: Callable[[Path, str, int], None], folder: Path, seed: int, life: float) -> None:
+    def __init__(
+        self, work: Callable[[Path, str, int], None], folder: Path, *, seed: int, kills: int, life: float
+    ) -> None:
         self._work = work
         self._folder = folder
         self._chance = random.Random(seed)
         self._life = life
+        self._wanted = kills
         self._lives: dict[str, Life] = {}
         self._births = count(1)
         self.kills = 0
         self.has_failed = False
 
-    def run(self, names: list[str], kills: int, is_enough: Callable[[], bool], deadline: float) -> None:
+    def run(self, names: list[str], is_enough: Callable[[], bool], deadline: float) -> None:
         try:
-            while not self.has_failed and (self.kills < kills or not is_enough()):
+            while not self.has_failed and (self.kills < self._wanted or not is_enough()):
                 for name in names:
                     if name not in self._lives:
                         self._lives[name] = self._born(name)
                 time.sleep(0.01)
                 self._look()
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{self.kills} kills of {kills}, and not enough done")
+                    raise TimeoutError(f"{self.kills} kills of {self._wanted}, and not enough done")
         finally:
             for name in list(self._lives):
                 self._kill(name)
@@ -77,7 +80,8 @@ class Reaper:
                     file.write(traceback.format_exc())
             finally:
                 os._exit(1)
-        return Life(pid, time.monotonic() + self._chance.uniform(0.02, self._life))
+        longest = self._life * max(1.0, self.kills / self._wanted)
+        return Life(pid, time.monotonic() + self._chance.uniform(0.02, longest))
 
     def _kill(self, name: str) -> None:
         os.kill(self._lives[name].pid, signal.SIGKILL)
@@ -108,9 +112,9 @@ def reap(
 def main(name: str, folder: str, seed: str, kills: str, target: str, life: str, names: str, limit: str) -> None:
     module: Any = importlib.import_module(name)
     place = Path(folder)
-    reaper = Reaper(module.work, place, int(seed), float(life))
+    reaper = Reaper(module.work, place, seed=int(seed), kills=int(kills), life=float(life))
     deadline = time.monotonic() + float(limit)
-    reaper.run(names.split(","), int(kills), lambda: module.count(place) >= int(target), deadline)
+    reaper.run(names.split(","), lambda: module.count(place) >= int(target), deadline)
     print(json.dumps({"kills": reaper.kills}), flush=True)
     sys.exit(int(reaper.has_failed))
 
