@@ -49,11 +49,12 @@ def all_intact(recording: Recording, folder: Path, *, seed: int, torn: int) -> S
     return result
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_full_durability_loses_nothing(shape: str, fast_folder: Path) -> None:
     recording = recorded(fast_folder / "written", "full", shape)
     assert len(recording.acknowledged) >= 32
-    result = all_intact(recording, fast_folder / "state", seed=1, torn=16)
+    result = all_intact(recording, fast_folder / "state", seed=1, torn=10)
     assert result.states > 2000
 
 

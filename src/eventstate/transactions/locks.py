@@ -327,7 +327,8 @@ class Locks:
             lock_token=Fence(self.governor, state.resource, lease.number).token,
             purpose=lease.purpose,
             acquired_at=utc_of(lease.acquired_at),
-            expires_in=round(state.expires_in, 3),
+            # Never rounded to 0 before its time: 0 says that it can be taken.
+            expires_in=0.0 if state.is_expired else max(0.001, round(state.expires_in, 3)),
             renewals=lease.renewals,
             waiting=sum(decode_wait(document).is_live(waits.read_at) for document in waits.documents),
         )
