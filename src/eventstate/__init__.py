@@ -1,6 +1,8 @@
 """Durable state machines: snapshots and event logs that survive crashes."""
 
 import importlib
+import os
+import sys
 import typing
 
 from eventstate.errors import (
@@ -89,11 +91,14 @@ if typing.TYPE_CHECKING:
     from eventstate.jobs.migrations.job_migrator import JobMigrator
     from eventstate.jobs.migrations.migrating import MigrationReport
     from eventstate.jobs.migrations.steps import JobDocument, Migration
+    from eventstate.jobs.orchestrator.async_orchestrator import AsyncOrchestrator
+    from eventstate.jobs.orchestrator.async_tool import AsyncTool
     from eventstate.jobs.orchestrator.callable_tool import CallableTool
     from eventstate.jobs.orchestrator.orchestrator import Orchestrator
     from eventstate.jobs.orchestrator.subprocess_tool import SubprocessTool
     from eventstate.jobs.orchestrator.tool import Tool, ToolContext, Tools
     from eventstate.jobs.queue.async_job_queue import AsyncJobQueue
+    from eventstate.jobs.queue.async_worker import AsyncWorker
     from eventstate.jobs.queue.job_queue import JobQueue
     from eventstate.jobs.queue.queueing import HealedQueue
     from eventstate.jobs.queue.requests import JobRequest
@@ -101,7 +106,7 @@ if typing.TYPE_CHECKING:
     from eventstate.jobs.queue.survey import AskedJob, LimitUse, QueueDepth
     from eventstate.jobs.queue.worker import Worker
     from eventstate.jobs.runs.async_job_state_store import AsyncJobStateStore
-    from eventstate.jobs.runs.interface import StateInterface
+    from eventstate.jobs.runs.interface import AsyncStateInterface, StateInterface
     from eventstate.jobs.runs.job_state_store import JobStateStore
     from eventstate.jobs.runs.progress import JOB_MACHINES
     from eventstate.jobs.runs.results import JobResult
@@ -155,20 +160,15 @@ if typing.TYPE_CHECKING:
     from eventstate.machines.forking import Fork, Origin
     from eventstate.machines.keyring import Keyring
     from eventstate.machines.machine import Machine
+    from eventstate.machines.parked_events import ParkedReport
+    from eventstate.machines.past import Transition
     from eventstate.machines.persister import StateMachinePersister
-    from eventstate.machines.projecting import Projection
+    from eventstate.machines.projection import Projection
     from eventstate.machines.projection_manager import ProjectionManager, ProjectionView
     from eventstate.machines.projection_status import ProjectionStatus
+    from eventstate.machines.reports import RecoveredState, RecoveryReport, StoreStats
     from eventstate.machines.retention_manager import RetentionManager
-    from eventstate.machines.states import (
-        RecoveredState,
-        RecoveryReport,
-        StatePage,
-        StateSnapshot,
-        StoreStats,
-        Transition,
-    )
-    from eventstate.machines.subscribing import ParkedReport
+    from eventstate.machines.states import StatePage, StateSnapshot
     from eventstate.machines.subscription import Subscription
     from eventstate.machines.time_travel import TimeTravel
     from eventstate.machines.together import AppendTo
@@ -204,18 +204,22 @@ __all__ = [
     "AsyncKeyring",
     "AsyncLockManager",
     "AsyncOrchestrationLog",
+    "AsyncOrchestrator",
     "AsyncProjectionManager",
     "AsyncProjectionView",
     "AsyncRetentionManager",
     "AsyncSealManager",
+    "AsyncStateInterface",
     "AsyncStateMachinePersister",
     "AsyncStreamTransfer",
     "AsyncSubscription",
     "AsyncTaskReporter",
     "AsyncTaskSubscription",
     "AsyncTimeTravel",
+    "AsyncTool",
     "AsyncTransaction",
     "AsyncTransactionManager",
+    "AsyncWorker",
     "At",
     "CallableTool",
     "CaughtUp",
@@ -408,18 +412,22 @@ _LATE: typing.Final = {
     "AsyncKeyring": "eventstate.machines.async_keyring",
     "AsyncLockManager": "eventstate.transactions.async_lock_manager",
     "AsyncOrchestrationLog": "eventstate.jobs.view.async_log",
+    "AsyncOrchestrator": "eventstate.jobs.orchestrator.async_orchestrator",
     "AsyncProjectionManager": "eventstate.machines.async_projection_manager",
     "AsyncProjectionView": "eventstate.machines.async_projection_manager",
     "AsyncRetentionManager": "eventstate.machines.async_retention_manager",
     "AsyncSealManager": "eventstate.log.sealing.async_manager",
+    "AsyncStateInterface": "eventstate.jobs.runs.interface",
     "AsyncStateMachinePersister": "eventstate.machines.async_persister",
     "AsyncStreamTransfer": "eventstate.log.transfer.async_stream_transfer",
     "AsyncSubscription": "eventstate.machines.async_subscription",
     "AsyncTaskReporter": "eventstate.jobs.tasks.async_job_tasks",
     "AsyncTaskSubscription": "eventstate.jobs.tasks.async_job_tasks",
     "AsyncTimeTravel": "eventstate.machines.async_time_travel",
+    "AsyncTool": "eventstate.jobs.orchestrator.async_tool",
     "AsyncTransaction": "eventstate.machines.async_transaction",
     "AsyncTransactionManager": "eventstate.machines.async_transaction_manager",
+    "AsyncWorker": "eventstate.jobs.queue.async_worker",
     "At": "eventstate.machines.comparing",
     "CallableTool": "eventstate.jobs.orchestrator.callable_tool",
     "CaughtUp": "eventstate.machines.deliveries",
@@ -468,10 +476,10 @@ _LATE: typing.Final = {
     "Orchestrator": "eventstate.jobs.orchestrator.orchestrator",
     "Origin": "eventstate.machines.forking",
     "Parked": "eventstate.log.parking",
-    "ParkedReport": "eventstate.machines.subscribing",
+    "ParkedReport": "eventstate.machines.parked_events",
     "Pin": "eventstate.core.pins",
     "Place": "eventstate.log.following",
-    "Projection": "eventstate.machines.projecting",
+    "Projection": "eventstate.machines.projection",
     "ProjectionManager": "eventstate.machines.projection_manager",
     "ProjectionStatus": "eventstate.machines.projection_status",
     "ProjectionView": "eventstate.machines.projection_manager",
@@ -479,8 +487,8 @@ _LATE: typing.Final = {
     "PruneProblem": "eventstate.log.pruning",
     "PruneReport": "eventstate.log.pruning",
     "QueueDepth": "eventstate.jobs.queue.survey",
-    "RecoveredState": "eventstate.machines.states",
-    "RecoveryReport": "eventstate.machines.states",
+    "RecoveredState": "eventstate.machines.reports",
+    "RecoveryReport": "eventstate.machines.reports",
     "ReplayReport": "eventstate.log.replaying",
     "RetentionManager": "eventstate.machines.retention_manager",
     "RetentionPolicy": "eventstate.core.retention",
@@ -494,7 +502,7 @@ _LATE: typing.Final = {
     "StatePage": "eventstate.machines.states",
     "StateSnapshot": "eventstate.machines.states",
     "Store": "eventstate.stores.base",
-    "StoreStats": "eventstate.machines.states",
+    "StoreStats": "eventstate.machines.reports",
     "StreamTransfer": "eventstate.log.transfer.stream_transfer",
     "SubjectInfo": "eventstate.log.keyring",
     "SubprocessTool": "eventstate.jobs.orchestrator.subprocess_tool",
@@ -518,7 +526,7 @@ _LATE: typing.Final = {
     "TransactionRecord": "eventstate.transactions.records",
     "TransactionStatus": "eventstate.transactions.records",
     "TransferReport": "eventstate.log.transfer.report",
-    "Transition": "eventstate.machines.states",
+    "Transition": "eventstate.machines.past",
     "UnhandledEvent": "eventstate.jobs.view.snapshot",
     "UnitState": "eventstate.jobs.view.snapshot",
     "VectorClock": "eventstate.core.causality",
@@ -545,3 +553,13 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATE})
+
+
+def _finish_imports() -> None:
+    """Wait for what other threads are importing: a child would wait for them for ever, and they are not in it."""
+    for name in list(sys.modules):  # a copy: others may go on importing
+        if name.startswith("eventstate."):
+            importlib.import_module(name)
+
+
+os.register_at_fork(before=_finish_imports)

@@ -39,7 +39,8 @@ from eventstate.log.projections import Registers
 from eventstate.machines import projecting
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.deliveries import Delivery
-from eventstate.machines.projecting import Projecting, ViewBuffer
+from eventstate.machines.projecting import Projecting
+from eventstate.machines.view_buffer import ViewBuffer
 from eventstate.runtime.blocking import drive
 from eventstate.testing.faults import FaultyStore
 from tests.machines.world import Placed, make_orders

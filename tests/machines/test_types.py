@@ -214,6 +214,7 @@ class Loose(BaseModel):
     ("wrap", "path"),
     [
         (lambda bad: Sample({"x": bad}), "it.values.x"),
+        (lambda bad: Sample({"w": None, "x": bad}), "it.values.x"),
         (lambda bad: Sample({"x": [1, (bad,)]}), "it.values.x[1][0]"),
         (lambda bad: Loose(values={"x": bad}), "it.values.x"),
         (lambda bad: Loose(anything={"x": None, "y": bad}), "it.anything.y"),

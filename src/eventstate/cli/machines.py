@@ -12,7 +12,7 @@ from eventstate.core.ids import machine_of
 from eventstate.errors import ConfigurationError
 from eventstate.jobs.migrations.steps import Migration
 from eventstate.machines.machine import Machine
-from eventstate.machines.projecting import Projection
+from eventstate.machines.projection import Projection
 
 AnyMachine = Machine[Any, Any]
 

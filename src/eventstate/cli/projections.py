@@ -14,7 +14,7 @@ from eventstate.cli.options import Globals
 
 if TYPE_CHECKING:
     from eventstate.cli.session import Access
-    from eventstate.machines.projecting import Projection
+    from eventstate.machines.projection import Projection
     from eventstate.machines.projection_manager import ProjectionManager
     from eventstate.machines.projection_status import ProjectionStatus
 

@@ -11,8 +11,9 @@ import orjson
 from eventstate.core.metadata import ChangeMetadata
 from eventstate.errors import ConfigurationError
 from eventstate.machines.machine import Machine
+from eventstate.machines.past import Transition
 from eventstate.machines.shapes import Shape
-from eventstate.machines.states import StateSnapshot, Transition
+from eventstate.machines.states import StateSnapshot
 
 _shapes: dict[type[Any], Shape] = {}
 
@@ -93,5 +94,9 @@ def legal_actions(machine: Machine[Any, Any], state: Any) -> list[str] | None:
 
 def shown_time(record: Mapping[str, Any]) -> str:
     """When something happened, or else was recorded, to the second."""
-    text: str = record["occurred_at"] or record["timestamp"]
-    return text[:19].replace("T", " ") + "Z"
+    return to_the_second(record["occurred_at"] or record["timestamp"])
+
+
+def to_the_second(time: str | None) -> str:
+    """A time in ISO 8601, UTC, for people; empty where there is none."""
+    return "" if time is None else f"{time[:19].replace('T', ' ')}Z"

@@ -15,7 +15,7 @@ def recover(options: Globals) -> int:
     """
     from eventstate.cli.output import counter, note, print_fields, print_json
     from eventstate.cli.session import persister
-    from eventstate.machines.states import RecoveryReport
+    from eventstate.machines.reports import RecoveryReport
 
     report = RecoveryReport()
     started = time.monotonic()

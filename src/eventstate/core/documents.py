@@ -3,7 +3,7 @@
 Keys and operations are named tuples, not dataclasses: several are made for every event.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 import enum
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ class Require(enum.Enum):
     ANY = "any"
 
 
-Precondition: TypeAlias = "Require | Revision"
+Precondition: TypeAlias = Require | Revision
 
 
 class Put(NamedTuple):

@@ -3,7 +3,7 @@
 Values that a user handed in travel through here as JSON text that was made once (`orjson.Fragment`).
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -120,7 +120,7 @@ class Tip(NamedTuple):
     def key(self) -> Key:
         return Key(HEAD, self.owner, self.id)
 
-    def at_revision(self, revision: Revision | None) -> Tip:
+    def at_revision(self, revision: Revision | None) -> "Tip":
         """The same tip, its head at this revision."""
         return Tip(self.owner, self.id, revision, *self[3:])
 

@@ -38,8 +38,18 @@ def check_id(what: str, value: object) -> str:
         raise InvalidIdError(what=what, value=value, rule=f"it must be text, not {type(value).__name__}")
     if not value:
         raise InvalidIdError(what=what, value=value, rule="it must not be empty")
+    # Most are short and plain: no escape makes more than three bytes of an ASCII character.
+    if 3 * len(value) > MAX_ID_BYTES or not value.isascii() or not value.isprintable():
+        _check_characters(what, value)
+    if len(_checked) < 10_000:
+        _checked[value] = None
+    # That of an enum: what its own `__str__` says would be another id.
+    return str.__str__(value)
+
+
+def _check_characters(what: str, value: str) -> None:
     try:
-        length = len(value) if value.isascii() and value.isalnum() else encoded_length(value)
+        length = encoded_length(value)
     except UnicodeEncodeError:
         raise InvalidIdError(what=what, value=value, rule="it holds a lone surrogate, which is not text") from None
     if length > MAX_ID_BYTES:
@@ -47,10 +57,6 @@ def check_id(what: str, value: object) -> str:
         raise InvalidIdError(what=what, value=value, rule=rule)
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise InvalidIdError(what=what, value=value, rule="control characters are not allowed")
-    if len(_checked) < 10_000:
-        _checked[value] = None
-    # That of an enum: what its own `__str__` says would be another id.
-    return str.__str__(value)
 
 
 def is_checked(value: str) -> bool:

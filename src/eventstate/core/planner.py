@@ -6,7 +6,7 @@ the one the append was planned from (absent for a stream that never existed), an
 absence is only a second guard.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

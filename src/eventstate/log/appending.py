@@ -1,6 +1,6 @@
 """Appending to streams: from a tip this process knows, one round trip, and again if it was passed."""
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """From the events a caller wants to what one commit must hold: a stream as it is, and where new events lead."""
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple

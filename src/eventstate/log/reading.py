@@ -1,6 +1,6 @@
 """Reading streams: heads that are checked, states rebuilt by snapshot-then-replay."""
 
-from __future__ import annotations
+# Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial

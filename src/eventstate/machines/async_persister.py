@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from eventstate.core.expected import AnyVersion
 from eventstate.core.metadata import stored_metadata
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
-from eventstate.log.sealing.files import SealFile
-from eventstate.log.verify import ConsistencyReport
-from eventstate.machines.async_keyring import AsyncKeyring
 from eventstate.machines.core import PersisterCore
-from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
-from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
-from eventstate.machines.together import AppendTo
+from eventstate.machines.states import StatePage, StateSnapshot
 from eventstate.runtime.blocking import BlockingRuntime
-from eventstate.stores.archive import Archive
 from eventstate.stores.base import Store
 from eventstate.transactions.fencing import Fences
+
+if TYPE_CHECKING:
+    from eventstate.log.sealing.files import SealFile
+    from eventstate.log.verify import ConsistencyReport
+    from eventstate.machines.async_keyring import AsyncKeyring
+    from eventstate.machines.past import HistoryPlace, Transition
+    from eventstate.machines.reports import RecoveredState, RecoveryReport, StoreStats
+    from eventstate.machines.together import AppendTo
+    from eventstate.stores.archive import Archive
 
 S = TypeVar("S")
 
@@ -416,7 +419,7 @@ class AsyncStateMachinePersister:
         """Every state of the governor as it was at a time, in id order, a page at a time."""
         after: str | None = ""
         while after is not None:
-            page = await self._core.states_page_at(at, after, 100)
+            page = await self._core.past.states_page_at(at, after, 100)
             for state in page.states:
                 yield state
             after = page.next
@@ -470,7 +473,7 @@ class AsyncStateMachinePersister:
         state_id = self._core.resolve(target, id)
         place: HistoryPlace | None = None
         while True:
-            transitions, place = await self._core.history_page(state_id, from_version, to_version, resume=place)
+            transitions, place = await self._core.past.history_page(state_id, from_version, to_version, resume=place)
             for transition in transitions:
                 yield transition
             if place is None:
@@ -478,7 +481,7 @@ class AsyncStateMachinePersister:
 
     async def get_events(self, start: datetime, end: datetime, *, prefix: str = "") -> list[Transition]:
         """The governor's events that happened from ``start`` to ``end``, both included, by time, id and version."""
-        return await self._core.events_between(start, end, prefix)
+        return await self._core.past.events_between(start, end, prefix)
 
     async def create_snapshot(self, target: Machine[Any, Any] | str, id: str | None = None) -> int:
         """Keep the current state as a snapshot and return its version.
@@ -486,13 +489,13 @@ class AsyncStateMachinePersister:
         Raises:
             StateNotFoundError, StateDeletedError: it does not exist.
         """
-        return await self._core.create_snapshot(self._core.resolve(target, id))
+        return await self._core.upkeep.create_snapshot(self._core.resolve(target, id))
 
     async def load_snapshot(
         self, target: Machine[Any, Any] | str, id: str | None = None, *, at_version: int | None = None
     ) -> StateSnapshot[Any] | None:
         """The newest good snapshot, at or below a version if given; None where there is none."""
-        return await self._core.load_snapshot(self._core.resolve(target, id), at_version)
+        return await self._core.upkeep.load_snapshot(self._core.resolve(target, id), at_version)
 
     async def rebuild(
         self, target: Machine[Any, Any] | str, id: str | None = None, *, full: bool = False
@@ -502,7 +505,7 @@ class AsyncStateMachinePersister:
         Raises:
             CorruptionError: an entry on the way is corrupt.
         """
-        return await self._core.rebuild(self._core.resolve(target, id), full=full)
+        return await self._core.upkeep.rebuild(self._core.resolve(target, id), full=full)
 
     async def recover(self) -> AsyncIterator[RecoveredState]:
         """Every stream of the governor, from one scan of the heads, in constant memory: for start-up.
@@ -511,12 +514,14 @@ class AsyncStateMachinePersister:
         """
         after: str | None = ""
         while after is not None:
-            items, after = await self._core.recover_page(after)
+            items, after = await self._core.upkeep.recover_page(after)
             for item in items:
                 yield item
 
     async def recover_all(self) -> RecoveryReport:
         """Run `recover` to its end and return the totals."""
+        from eventstate.machines.reports import RecoveryReport  # for a check at start-up, not for each program
+
         report = RecoveryReport()
         async for item in self.recover():
             report.count(item)
@@ -540,7 +545,7 @@ class AsyncStateMachinePersister:
         Raises:
             InvalidInputError: the seal is that of another governor.
         """
-        run = self._core.verification(seal, resume)
+        run = self._core.upkeep.verification(seal, resume)
         more = True
         while more:
             more = await run.page()
@@ -550,7 +555,7 @@ class AsyncStateMachinePersister:
 
     async def get_stats(self) -> StoreStats:
         """Numbers of the governor, from one scan of its heads."""
-        return await self._core.stats()
+        return await self._core.upkeep.stats()
 
     async def settle(self, token: str) -> bool:
         """Whether the commit of a `CommitUnknownError`'s token is applied; if not, it never will be.

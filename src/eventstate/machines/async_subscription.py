@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 from eventstate.errors import InvalidInputError
@@ -11,7 +11,9 @@ from eventstate.log.parking import Parked
 from eventstate.machines.async_persister import AsyncStateMachinePersister
 from eventstate.machines.deliveries import CaughtUp, Delivery
 from eventstate.machines.machine import Machine
-from eventstate.machines.subscribing import PATIENCE_SECONDS, ParkedReport, Settings, Subscribing, selection_of
+from eventstate.machines.parked_events import ParkedReport
+from eventstate.machines.subscribing import Subscribing
+from eventstate.machines.subscription_settings import PATIENCE_SECONDS, Settings, selection_of
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -90,11 +92,11 @@ class AsyncSubscription:
 
     async def parked(self) -> list[Parked]:
         """As `Subscription.parked`."""
-        return await self._core.parked()
+        return await self._core.parked_events.all()
 
     async def replay_parked(self, handler: Callable[[Delivery], Awaitable[object]]) -> ParkedReport:
         """As `Subscription.replay_parked`."""
-        return await self._core.replay_parked(handler)
+        return await self._core.parked_events.replay(handler)
 
     async def delete(self) -> None:
         """As `Subscription.delete`."""
@@ -121,7 +123,7 @@ class _Items(Generic[T_co]):
     def __init__(self, core: Subscribing, until_caught_up: bool, idle: float | None, *, marks: bool) -> None:
         core.check_not_shared()
         self._core = core
-        self._ready = core.ready()
+        self._ready: Iterator[Any] = core.ready()
         self._until_caught_up = until_caught_up
         self._idle = idle
         self._marks = marks
@@ -133,17 +135,22 @@ class _Items(Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
+        for delivery in self._ready:
+            return delivery
+        return await self._next()
+
+    async def _next(self) -> T_co:
         core = self._core
         while not self._is_over:
-            item = next(self._ready, None)
-            if item is None:
-                item = await core.next(idle=self._idle)
-                self._ready = core.ready()
+            item = await core.next(idle=self._idle)
             if item is None:
                 break
             if isinstance(item, CaughtUp):
                 self._is_over = self._until_caught_up
+                self._ready = iter(()) if self._is_over else core.ready()
                 if not self._marks:
                     continue
+            else:
+                self._ready = core.ready()
             return cast("T_co", item)
         raise StopAsyncIteration

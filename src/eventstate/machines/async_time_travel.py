@@ -14,9 +14,9 @@ from eventstate.machines.async_keyring import AsyncKeyring
 from eventstate.machines.comparing import Place, StateDiff, compare
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.forking import Fork, Forking, Origin
-from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
-from eventstate.machines.states import StateSnapshot, Transition
+from eventstate.machines.past import HistoryPlace, Transition
+from eventstate.machines.states import StateSnapshot
 from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.archive import Archive
 from eventstate.stores.base import Store

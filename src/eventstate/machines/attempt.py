@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from eventstate.core.codec import encode
-from eventstate.core.documents import Batch, Key, Operation, Put
+from eventstate.core.documents import Batch, Committed, Key, Operation, Put
 from eventstate.core.expected import ANY, AnyVersion
 from eventstate.core.ids import check_id
-from eventstate.core.planner import plan_appends
+from eventstate.core.planner import Plan, plan_appends
 from eventstate.errors import (
     EventStateError,
     ScanNotSerializableError,
     TransactionEndedError,
     VersionConflictError,
 )
-from eventstate.log.planning import Change
-from eventstate.machines.buffering import StreamBuffer
+from eventstate.log.planning import NO_METADATA, Change
+from eventstate.machines.buffering import Left, StreamBuffer
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.machine import Machine
 from eventstate.machines.states import StateSnapshot
@@ -38,7 +38,14 @@ class TransactionCore:
     """What both faces of a transaction work on."""
 
     def __init__(
-        self, core: PersisterCore, collections: Collections, reads: ReadSet, *, token: str, attempt: int
+        self,
+        core: PersisterCore,
+        collections: Collections,
+        reads: ReadSet,
+        *,
+        token: str,
+        attempt: int,
+        shares_states: bool = False,
     ) -> None:
         self.token = token
         self.attempt = attempt
@@ -46,9 +53,12 @@ class TransactionCore:
         self.is_open = True
         self.own_error: EventStateError | None = None
         """An error that says no more than that the caller expected something else of what was read."""
+        self.answer: Committed | None = None
+        """Of its commit."""
+        self._plan: Plan | None = None
         self._core = core
         self._documents = DocumentBuffer(core.store, collections, reads)
-        self._streams = StreamBuffer(core, reads)
+        self._streams = StreamBuffer(core, reads, shares_states=shares_states)
         self._effects: list[PendingEffect] = []
         self._besides: list[Operation] = []
 
@@ -95,6 +105,28 @@ class TransactionCore:
 
     async def find(self, state_id: str) -> StateSnapshot[Any] | None:
         return await self._streams.find(state_id)
+
+    async def peek(self, state_id: str) -> Any:
+        """The data of a state alone, None where there is none."""
+        return await self._streams.peek(state_id)
+
+    async def add(self, state_id: str, events: Sequence[object]) -> tuple[Any, int]:
+        """Append to a stream as it is; its state's data and version alone. Without a keyring."""
+        work = await self._streams.apply(
+            self._core.change(state_id, events, expected=ANY, metadata=NO_METADATA, reopen=False)
+        )
+        return work.shared, work.version
+
+    def begin_with(self, left: Left) -> None:
+        """Go on from where an earlier transaction of the same caller has left a stream."""
+        self._streams.begin_with(left)
+
+    def left(self, state_id: str) -> Left | None:
+        """A stream that this one has written, once it is committed; None where its new revision is not known."""
+        if self.answer is None or self._plan is None:
+            return None
+        revision = self.answer.revisions.get(self._core.reader.key(state_id))
+        return None if revision is None else self._streams.left(state_id, self._plan, revision, self.answer.at)
 
     def list_states(self) -> None:
         self._check_open()
@@ -191,6 +223,7 @@ class TransactionCore:
             node=core.store.node,
             extra=written,
         )
+        self._plan = plan
         batch = plan.batch
         keys = {operation.key for operation in batch.operations}
         return Batch(token, (*batch.operations, *self.reads.checks(keys)))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from eventstate.core.causality import VectorClock
+from eventstate.core.documents import Document
 from eventstate.core.fold import Fold
-from eventstate.core.format import DELETED, Image, NewEvent, Tip
+from eventstate.core.format import DELETED, NO_STATE, Image, NewEvent, Tip
 from eventstate.core.instants import utc_of
 from eventstate.core.metadata import metadata_from_plain
-from eventstate.core.planner import Append
+from eventstate.core.planner import Append, Plan
 from eventstate.errors import InvalidInputError, StateDeletedError, StateNotFoundError
 from eventstate.log.planning import Change, Current
 from eventstate.log.reading import Known
@@ -30,6 +31,7 @@ class Work:
     Attributes:
         tip: where it was when it was read.
         state: the state now, own events included, as JSON text: what callers get is made anew each time.
+        shared: the same as it is handed to callers who change none; `NO_STATE` where each gets one of his own.
         events: the own ones, each with its metadata.
     """
 
@@ -40,6 +42,7 @@ class Work:
     metadata: Mapping[str, Any]
     deleted: bool
     recovered: bool
+    shared: Any = NO_STATE
     events: list[tuple[NewEvent, Mapping[str, Any]]] = field(default_factory=list[tuple[NewEvent, Mapping[str, Any]]])
     image: Image | None = None
     reopen: bool = False
@@ -58,12 +61,28 @@ class Work:
         return self.tip.version + len(self.events) + self.reopen
 
 
-class StreamBuffer:
-    """What one attempt of a transaction reads and appends."""
+class Left(NamedTuple):
+    """A stream as a committed transaction has left it, for the next one of the same caller to begin from.
 
-    def __init__(self, core: PersisterCore, reads: ReadSet) -> None:
+    What it says may be out of date: the commit of whoever begins from it is refused then.
+    """
+
+    work: Work
+    tip: Tip
+    head: Document
+
+
+class StreamBuffer:
+    """What one attempt of a transaction reads and appends.
+
+    Args:
+        shares_states: callers change no state that they get, so that each is made once.
+    """
+
+    def __init__(self, core: PersisterCore, reads: ReadSet, *, shares_states: bool = False) -> None:
         self._core = core
         self._reads = reads
+        self._shares_states = shares_states
         self._opened: dict[str, Work] = {}
 
     @property
@@ -75,6 +94,11 @@ class StreamBuffer:
         work = await self._open(state_id)
         return None if work.version == 0 or work.deleted else self._shown(state_id, work)
 
+    async def peek(self, state_id: str) -> Any:
+        """The state's data alone, None where it does not exist or is deleted."""
+        work = await self._open(state_id)
+        return None if work.version == 0 or work.deleted else self._state(state_id, work, work.fold)
+
     async def load(self, state_id: str) -> StateSnapshot[Any]:
         work = await self._open(state_id)
         if work.version == 0:
@@ -85,6 +109,10 @@ class StreamBuffer:
 
     async def change(self, change: Change) -> StateSnapshot[Any]:
         """Add a change's events; the state after them."""
+        return self._shown(change.id, await self.apply(change))
+
+    async def apply(self, change: Change) -> Work:
+        """Add a change's events; the stream after them."""
         work = await self._open(change.id)
         if work.events and work.deleted and not change.tolerate_deleted:
             raise InvalidInputError(f"{change.id!r} was deleted in this transaction: begin anew in another one")
@@ -101,7 +129,31 @@ class StreamBuffer:
             work.deleted = work.action == DELETED
             if append.image is not None and append.image.state is not None:
                 work.state = append.image.state
-        return self._shown(change.id, work)
+                work.shared = planned.state if self._shares_states else NO_STATE
+        return work
+
+    def begin_with(self, left: Left) -> None:
+        """Go on from where a stream was left, without reading it."""
+        self._reads.note(left.head.key, left.head)
+        work = left.work
+        again = Work(
+            tip=left.tip,
+            state=work.state,
+            fold=work.fold,
+            action=work.action,
+            metadata=work.metadata,
+            deleted=work.deleted,
+            recovered=False,
+            shared=work.shared,
+        )
+        self._opened.setdefault(left.tip.id, again)
+
+    def left(self, state_id: str, plan: Plan, revision: str, at: int) -> Left:
+        """A stream after the commit of a plan, which was made of `appends`; where states are shared."""
+        works = self.written
+        index = next(index for index, work in enumerate(works) if work.tip.id == state_id)
+        tip = plan.tips[index]._replace(revision=revision)
+        return Left(works[index], tip, Document(tip.key, plan.heads[index], revision, at))
 
     def appends(self) -> list[Append]:
         """What the planner makes entries and heads of."""
@@ -140,7 +192,8 @@ class StreamBuffer:
             self._reads.replace(key, current.document)
         return Work(
             tip=tip,
-            state=b"null" if tip.deleted else fold.dump(state),
+            state=b"null" if tip.deleted or self._shares_states else fold.dump(state),
+            shared=state if self._shares_states else NO_STATE,
             fold=fold,
             action=head.action if head else "",
             metadata=head.metadata if head else {},
@@ -149,6 +202,8 @@ class StreamBuffer:
         )
 
     def _state(self, state_id: str, work: Work, fold: Fold) -> Any:
+        if work.shared is not NO_STATE:
+            return work.shared
         return fold.load(orjson.loads(work.state), fold.schema, state_id)
 
     def _shown(self, state_id: str, work: Work) -> StateSnapshot[Any]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from eventstate.machines.upkeep import Upkeep
+from typing import TYPE_CHECKING
+
 from eventstate.machines.writing import Writing
 
+if TYPE_CHECKING:
+    from eventstate.machines.upkeep import Upkeep
 
-class PersisterCore(Writing, Upkeep):
+
+class PersisterCore(Writing):
     """The operations of a persister on one governor of one store."""
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What keeps the streams quick and sound."""
+        from eventstate.machines.upkeep import Upkeep  # most programs leave that to others
+
+        return Upkeep(self)

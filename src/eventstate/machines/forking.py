@@ -24,9 +24,9 @@ from eventstate.errors import CorruptionError, InvalidInputError
 from eventstate.log.commands import checked_key
 from eventstate.log.planning import Change
 from eventstate.machines.core import PersisterCore
-from eventstate.machines.loading import HistoryPlace
+from eventstate.machines.past import HistoryPlace, Transition
 from eventstate.machines.protecting import ProtectedFold
-from eventstate.machines.states import StateSnapshot, Transition, written_state
+from eventstate.machines.states import StateSnapshot, written_state
 from eventstate.transactions.fencing import Fences, fences_of
 
 _KIND: Final = "fork"
@@ -115,7 +115,7 @@ class Forking:
         """
         core = self._core
         parents = core.fold_of(parent.id)
-        at = await core.rebuilt(parent.id, parents, parent.version)
+        at = await core.past.rebuilt(parent.id, parents, parent.version)
         assert isinstance(parents, ProtectedFold)
         fold.inherit(parents)
         return at.state
@@ -199,7 +199,7 @@ class Forking:
         self, section: tuple[str, int | None], place: HistoryPlace | None
     ) -> tuple[list[Transition], HistoryPlace | None]:
         """A page of the history of one section, and the place to go on from (None at its end)."""
-        return await self._core.history_page(section[0], 1, section[1], resume=place)
+        return await self._core.past.history_page(section[0], 1, section[1], resume=place)
 
 
 def _is_the_beginning(entry: Document) -> bool:

@@ -7,7 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import orjson
 
@@ -17,7 +17,6 @@ from eventstate.core.fold import check_reserved, step_recorded
 from eventstate.core.format import DELETED, FORKED, NO_STATE, REOPENED, RESERVED, Entry, NewEvent, StoredEvent
 from eventstate.core.ids import check_id, check_machine_name, is_checked
 from eventstate.core.metadata import metadata_to_plain
-from eventstate.core.privacy import Erased
 from eventstate.errors import (
     ConfigurationError,
     CorruptionError,
@@ -31,6 +30,9 @@ from eventstate.machines.events import Event, event_type_of
 from eventstate.machines.shapes import Shape
 from eventstate.machines.transitions import Transitions
 from eventstate.machines.upcasting import Upcasters, check_old, check_renamed
+
+if TYPE_CHECKING:
+    from eventstate.core.privacy import Erased
 
 S = TypeVar("S")
 E = TypeVar("E")

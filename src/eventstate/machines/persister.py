@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from eventstate.core.expected import AnyVersion
 from eventstate.core.metadata import stored_metadata
 from eventstate.core.snapshots import SnapshotPolicy
 from eventstate.errors import ConfigurationError
-from eventstate.log.sealing.files import SealFile
-from eventstate.log.verify import ConsistencyReport
 from eventstate.machines.core import PersisterCore
-from eventstate.machines.keyring import Keyring
-from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
-from eventstate.machines.states import RecoveredState, RecoveryReport, StatePage, StateSnapshot, StoreStats, Transition
-from eventstate.machines.together import AppendTo
+from eventstate.machines.states import StatePage, StateSnapshot
 from eventstate.runtime.blocking import BlockingRuntime, drive
-from eventstate.stores.archive import Archive
 from eventstate.stores.base import Store
 from eventstate.transactions.fencing import Fences
+
+if TYPE_CHECKING:
+    from eventstate.log.sealing.files import SealFile
+    from eventstate.log.verify import ConsistencyReport
+    from eventstate.machines.keyring import Keyring
+    from eventstate.machines.past import HistoryPlace, Transition
+    from eventstate.machines.reports import RecoveredState, RecoveryReport, StoreStats
+    from eventstate.machines.together import AppendTo
+    from eventstate.stores.archive import Archive
 
 S = TypeVar("S")
 
@@ -426,7 +429,7 @@ class StateMachinePersister:
         """Every state of the governor as it was at a time, in id order, a page at a time."""
         after: str | None = ""
         while after is not None:
-            page = drive(self._core.states_page_at(at, after, 100))
+            page = drive(self._core.past.states_page_at(at, after, 100))
             yield from page.states
             after = page.next
 
@@ -479,14 +482,14 @@ class StateMachinePersister:
         state_id = self._core.resolve(target, id)
         place: HistoryPlace | None = None
         while True:
-            transitions, place = drive(self._core.history_page(state_id, from_version, to_version, resume=place))
+            transitions, place = drive(self._core.past.history_page(state_id, from_version, to_version, resume=place))
             yield from transitions
             if place is None:
                 return
 
     def get_events(self, start: datetime, end: datetime, *, prefix: str = "") -> list[Transition]:
         """The governor's events that happened from ``start`` to ``end``, both included, by time, id and version."""
-        return drive(self._core.events_between(start, end, prefix))
+        return drive(self._core.past.events_between(start, end, prefix))
 
     def create_snapshot(self, target: Machine[Any, Any] | str, id: str | None = None) -> int:
         """Keep the current state as a snapshot and return its version.
@@ -494,13 +497,13 @@ class StateMachinePersister:
         Raises:
             StateNotFoundError, StateDeletedError: it does not exist.
         """
-        return drive(self._core.create_snapshot(self._core.resolve(target, id)))
+        return drive(self._core.upkeep.create_snapshot(self._core.resolve(target, id)))
 
     def load_snapshot(
         self, target: Machine[Any, Any] | str, id: str | None = None, *, at_version: int | None = None
     ) -> StateSnapshot[Any] | None:
         """The newest good snapshot, at or below a version if given; None where there is none."""
-        return drive(self._core.load_snapshot(self._core.resolve(target, id), at_version))
+        return drive(self._core.upkeep.load_snapshot(self._core.resolve(target, id), at_version))
 
     def rebuild(
         self, target: Machine[Any, Any] | str, id: str | None = None, *, full: bool = False
@@ -510,7 +513,7 @@ class StateMachinePersister:
         Raises:
             CorruptionError: an entry on the way is corrupt.
         """
-        return drive(self._core.rebuild(self._core.resolve(target, id), full=full))
+        return drive(self._core.upkeep.rebuild(self._core.resolve(target, id), full=full))
 
     def recover(self) -> Iterator[RecoveredState]:
         """Every stream of the governor, from one scan of the heads, in constant memory: for start-up.
@@ -519,11 +522,13 @@ class StateMachinePersister:
         """
         after: str | None = ""
         while after is not None:
-            items, after = drive(self._core.recover_page(after))
+            items, after = drive(self._core.upkeep.recover_page(after))
             yield from items
 
     def recover_all(self) -> RecoveryReport:
         """Run `recover` to its end and return the totals."""
+        from eventstate.machines.reports import RecoveryReport  # for a check at start-up, not for each program
+
         report = RecoveryReport()
         for item in self.recover():
             report.count(item)
@@ -547,7 +552,7 @@ class StateMachinePersister:
         Raises:
             InvalidInputError: the seal is that of another governor.
         """
-        run = self._core.verification(seal, resume)
+        run = self._core.upkeep.verification(seal, resume)
         more = True
         while more:
             more = drive(run.page())
@@ -557,7 +562,7 @@ class StateMachinePersister:
 
     def get_stats(self) -> StoreStats:
         """Numbers of the governor, from one scan of its heads."""
-        return drive(self._core.stats())
+        return drive(self._core.upkeep.stats())
 
     def settle(self, token: str) -> bool:
         """Whether the commit of a `CommitUnknownError`'s token is applied; if not, it never will be.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from eventstate.log.following import Followed, Place, Stream
 from eventstate.log.positions import Extra, Positions
 from eventstate.machines.deliveries import Delivery
 from eventstate.machines.membership import Membership
 from eventstate.stores.base import Store
-from eventstate.transactions.locks import DistributedLock
 
 
 class Progress:
@@ -41,9 +40,9 @@ class Progress:
         """Called once the position is loaded."""
         self._hint = self.positions.place.hint
 
-    def takes(self, followed: Followed) -> bool:
-        """Whether an entry is for this process."""
-        return True
+    def taken(self, entries: Sequence[Followed]) -> Sequence[Followed]:
+        """Those entries that are for this process."""
+        return entries
 
     def may_handle(self, delivery: Delivery) -> bool:
         """Whether this process may deal with an event now."""
@@ -51,23 +50,21 @@ class Progress:
 
     def delivered(self, delivery: Delivery) -> None:
         """An event is handed over."""
-        followed = delivery.followed
-        if followed.position is None:
-            self._delivered[followed.stream] = _version_after(delivery)
+        if delivery.position is None:
+            self._delivered[delivery.stream] = _version_after(delivery)
 
     def note(self, delivery: Delivery) -> None:
         """An event was dealt with."""
         self.noted += 1
-        followed = delivery.followed
-        if followed.position is not None:
+        if delivery.position is not None:
             self._position = max(self._position or 0, _position_after(delivery))
         else:
-            self._note_version(followed.stream, _version_after(delivery))
+            self._note_version(delivery.stream, _version_after(delivery))
 
     def park(self, delivery: Delivery, extra: Extra) -> None:
         """An event is set aside; whatever save moves the place past it writes ``extra`` in the same commit."""
         self.note(delivery)
-        self._parking.append((delivery.followed.stream, extra))
+        self._parking.append((delivery.stream, extra))
 
     def _parked(self, streams: Callable[[Stream], bool] = lambda _: True) -> Extra:
         extras = [extra for stream, extra in self._parking if streams(stream)]
@@ -145,7 +142,7 @@ class Progress:
 
 def _position_after(delivery: Delivery) -> int:
     """The position to save once an event was dealt with: before its commit as long as more of that is to come."""
-    position = delivery.followed.position
+    position = delivery.position
     assert position is not None
     return position if delivery.is_last else position - 1
 
@@ -203,7 +200,10 @@ class SharedProgress(Progress):
         await self._reload()
         return True
 
-    def takes(self, followed: Followed) -> bool:
+    def taken(self, entries: Sequence[Followed]) -> Sequence[Followed]:
+        return list(filter(self._takes, entries))
+
+    def _takes(self, followed: Followed) -> bool:
         part = self._membership.partition_of(followed.stream)
         if part not in self._parts:
             return False
@@ -211,22 +211,18 @@ class SharedProgress(Progress):
             return True
         return followed.position > self.positions.partitions[part]
 
-    def _lock(self, followed: Followed) -> DistributedLock | None:
-        return self._membership.lock_of(self._membership.partition_of(followed.stream))
-
     def may_handle(self, delivery: Delivery) -> bool:
-        delivery.lock = self._lock(delivery.followed)
+        delivery.lock = self._membership.lock_of(self._membership.partition_of(delivery.stream))
         if delivery.lock is None:  # what is passed over now is read again, should the part come back
             self._is_torn = True
         return delivery.lock is not None
 
     def note(self, delivery: Delivery) -> None:
-        followed = delivery.followed
-        if followed.position is None:
+        if delivery.position is None:
             super().note(delivery)
             return
         self.noted += 1
-        part = self._membership.partition_of(followed.stream)
+        part = self._membership.partition_of(delivery.stream)
         self._reached[part] = max(self._reached.get(part, 0), _position_after(delivery))
 
     def note_all(self, moved: Place) -> None:

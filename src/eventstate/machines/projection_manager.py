@@ -12,8 +12,10 @@ from eventstate.machines.core import PersisterCore
 from eventstate.machines.deliveries import Delivery
 from eventstate.machines.keyring import Keyring
 from eventstate.machines.machine import Machine
-from eventstate.machines.projecting import Projecting, Projection, ViewBuffer
+from eventstate.machines.projecting import Projecting
+from eventstate.machines.projection import Projection
 from eventstate.machines.projection_status import Overview, ProjectionStatus
+from eventstate.machines.view_buffer import ViewBuffer
 from eventstate.runtime.blocking import BlockingRuntime, drive
 from eventstate.stores.base import Store
 

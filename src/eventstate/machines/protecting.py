@@ -12,9 +12,9 @@ from typing import Any, Final, TypeVar, cast
 import orjson
 
 from eventstate.core.documents import FeedPage, Fetched, Key, Page
-from eventstate.core.fold import PLAIN, Fold
+from eventstate.core.fold import Fold
 from eventstate.core.format import DELETED, NO_STATE, REOPENED, RESERVED, Entry, NewEvent, StoredEvent
-from eventstate.core.ids import check_id, machine_of
+from eventstate.core.ids import check_id
 from eventstate.core.instants import utc_of
 from eventstate.core.privacy import (
     NONCE_BYTES,
@@ -100,32 +100,6 @@ class Protection:
             met.update(subjects)
             await self.keyring.prepare_subjects(subjects)
         raise StoreUnavailableError(store=self.keyring.store.url, detail="its keys change all the time")
-
-
-class Declared(dict[str, Machine[Any, Any]]):
-    """The machines that were declared, by name, with what protects the streams of some."""
-
-    protection: Protection | None = None
-
-    def fold_of(self, state_id: str) -> Fold:
-        """The rules for a stream: those of its machine, or plain ones."""
-        machine = self.get(machine_of(state_id))
-        if machine is None:
-            return PLAIN
-        if not machine.has_subjects:
-            return machine
-        assert self.protection is not None
-        return self.protection.fold(machine, state_id)
-
-    def event_of(self, state_id: str, event: StoredEvent, where: str) -> Any:
-        """The typed event of a stored one, decrypted; its plain data where no machine declares it.
-
-        `Erased` where its subject was erased, None where it has no data.
-        """
-        fold = self.fold_of(state_id)
-        if fold is PLAIN or "data" not in event.body or event.type.startswith(RESERVED):
-            return event.body.get("data")
-        return cast("Machine[Any, Any] | ProtectedFold", fold).event_of(event, where)
 
 
 class _PreparedStore(Closing):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventstate.core.causality import stored_clock
 from eventstate.core.documents import Document, Key
@@ -27,15 +27,17 @@ from eventstate.errors import (
     StateNotFoundError,
 )
 from eventstate.log.appending import Appender
-from eventstate.log.archiving import ArchiveReader
-from eventstate.log.history import HistoryReader
-from eventstate.log.keyring import KeyringCore
 from eventstate.log.reading import Known, StreamReader
+from eventstate.machines.declared import Declared
 from eventstate.machines.machine import Machine
-from eventstate.machines.protecting import Declared, Protection
 from eventstate.machines.states import StateSnapshot
-from eventstate.stores.archive import Archive
 from eventstate.stores.base import Store
+
+if TYPE_CHECKING:
+    from eventstate.log.archiving import ArchiveReader
+    from eventstate.log.keyring import KeyringCore
+    from eventstate.machines.protecting import Protection
+    from eventstate.stores.archive import Archive
 
 
 class Scope:
@@ -51,7 +53,7 @@ class Scope:
         archive: Archive | None = None,
     ) -> None:
         self.governor = check_id("governor", governor)
-        self.protection = None if keyring is None else Protection(keyring, store, self.governor)
+        self.protection = None if keyring is None else _protection(keyring, store, self.governor)
         if self.protection is not None:
             store = self.protection.store
         self.store = store
@@ -67,8 +69,7 @@ class Scope:
         self.policy = policy
         self.reader = StreamReader(store, self.governor)
         self.appender = Appender(store, self.governor, self.reader, policy)
-        self.events = HistoryReader(store, self.governor)
-        self.archived = ArchiveReader(archive, store, self.governor) if archive is not None else None
+        self.archived = None if archive is None else _archived(archive, store, self.governor)
         if self.archived is not None:
             self.reader.longer = self._longer
         if keyring is not None:
@@ -180,3 +181,15 @@ class Scope:
 
     def after(self, id: str) -> Key | None:
         return self.reader.key(id) if id else None
+
+
+def _protection(keyring: KeyringCore, store: Store, governor: str) -> Protection:
+    from eventstate.machines.protecting import Protection  # few persisters have a keyring
+
+    return Protection(keyring, store, governor)
+
+
+def _archived(archive: Archive, store: Store, governor: str) -> ArchiveReader:
+    from eventstate.log.archiving import ArchiveReader  # few persisters have an archive
+
+    return ArchiveReader(archive, store, governor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -44,7 +44,7 @@ class Shape:
             plain = self._record.to_plain(value)
             if plain is not None:
                 try:
-                    return encode(plain, self._what, nulls=list(plain.values()).count(None))
+                    return encode(plain, self._what, nulls=_nulls_in(plain))
                 except EncodingError:  # values of any type, which pydantic may know a form of
                     pass
         text = encode(self._to_plain(value), self._what)
@@ -93,6 +93,16 @@ class Shape:
             assert self.type is not None
             self._adapter = _adapter(self.type)
         return self._adapter
+
+
+def _nulls_in(plain: dict[str, Any]) -> int:
+    """How often None is in a record, and in the objects that are its fields."""
+    values = list(plain.values())
+    nulls = values.count(None)
+    for value in values:
+        if type(value) is dict:
+            nulls += list(cast("dict[Any, Any]", value).values()).count(None)
+    return nulls
 
 
 def _adapter(type_: type[Any]) -> Any:

@@ -1,16 +1,15 @@
-"""What callers get: states at versions, and the transitions between them."""
+"""What callers get: states at versions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import orjson
 
 from eventstate.core.causality import VectorClock, stored_clock
-from eventstate.core.documents import made
 from eventstate.core.format import NO_STATE, Tip
 from eventstate.core.instants import EPOCH, utc_of
 from eventstate.core.metadata import NO_METADATA, ChangeMetadata, metadata_from_plain
@@ -98,95 +97,8 @@ _MADE_LATER: Final[Mapping[str, Callable[[Known], Any]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
-    """One event of a stream's history, with the states around it.
-
-    Attributes:
-        data: the typed event, or its plain data where no machine declares it; None where it has none.
-        from_state, to_state: the states before and after; None before the first event and after a
-            deletion, and for typed events whose machine is not given (``rebuilt`` is False then).
-        timestamp: when it was recorded, aware UTC, never before that of an earlier version.
-        occurred_at: when it happened, where that was said.
-    """
-
-    state_id: str
-    version: int
-    action: str
-    data: Any
-    from_state: Any
-    to_state: Any
-    timestamp: datetime
-    metadata: ChangeMetadata
-    causality: VectorClock
-    rebuilt: bool = True
-
-    @property
-    def occurred_at(self) -> datetime | None:
-        return self.metadata.occurred_at
-
-    @property
-    def effective_at(self) -> datetime:
-        """When it happened, or else when it was recorded: what ``at_time`` looks at."""
-        return self.metadata.occurred_at or self.timestamp
-
-
 class StatePage(NamedTuple):
     """Some states, and the id to pass as ``after`` for the next ones (None at the end)."""
 
     states: Sequence[StateSnapshot[Any]]
     next: str | None
-
-
-class RecoveredState(NamedTuple):
-    """One stream met by `recover`.
-
-    ``status``: ``current`` (its head is good), ``rebuilt`` (head passed over, state replayed from the
-    log), ``deleted``, or ``lost`` (neither head nor log give a state; ``problem`` says why).
-    """
-
-    id: str
-    version: int
-    data: Any
-    status: Literal["current", "rebuilt", "deleted", "lost"]
-    problem: str | None = None
-
-
-def current(id: str, version: int, data: Any) -> RecoveredState:
-    """One stream whose head is good."""
-    return made(RecoveredState, (id, version, data, "current", None))
-
-
-@dataclass(slots=True, kw_only=True)
-class RecoveryReport:
-    """Totals of a recovery."""
-
-    current: int = 0
-    rebuilt: int = 0
-    deleted: int = 0
-    lost: int = 0
-    problems: list[str] = field(default_factory=list[str])
-    """The first 100 problems met."""
-
-    @property
-    def total(self) -> int:
-        return self.current + self.rebuilt + self.deleted + self.lost
-
-    def count(self, item: RecoveredState) -> None:
-        """Add one stream to the totals."""
-        setattr(self, item.status, getattr(self, item.status) + 1)
-        if item.problem is not None and len(self.problems) < 100:
-            self.problems.append(item.problem)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
-    """Numbers of one governor."""
-
-    total_states: int
-    deleted_states: int
-    total_events: int
-    total_versions: int
-    max_version: int
-    total_snapshots: int
-    states_by_machine: dict[str, int]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, Literal, TypeVar
 
 from eventstate.core.backoff import full_jitter
-from eventstate.core.documents import ENTRY, Key
-from eventstate.core.ids import check_id, check_machine_name
 from eventstate.errors import (
     ConfigurationError,
-    CorruptionError,
-    InvalidInputError,
     StoreUnavailableError,
     TransactionConflictError,
 )
@@ -20,19 +16,18 @@ from eventstate.log.following import (
     Followed,
     Follower,
     Place,
-    Selection,
-    Stream,
     check_place,
     end_of,
     follow,
     place_of,
 )
-from eventstate.log.following.followed import ChainChecks
-from eventstate.log.parking import Parked, ParkingLot, parks, stream_of
-from eventstate.log.positions import Definition, Positions, check_subscription_name, delete_saved
-from eventstate.machines.deliveries import CaughtUp, Delivery, deliveries_of
+from eventstate.log.parking import Parked, parks
+from eventstate.log.positions import Definition, Positions, delete_saved
+from eventstate.machines.declared import Declared
+from eventstate.machines.deliveries import CaughtUp, Delivery, Waiting, deliveries_of, first_of, waiting
+from eventstate.machines.parked_events import Handler, ParkedEvents
 from eventstate.machines.progress import Progress, SharedProgress
-from eventstate.machines.protecting import Declared
+from eventstate.machines.subscription_settings import Settings, check_settings
 from eventstate.stores.base import Store
 
 POLL_SECONDS: Final = 5.0
@@ -42,71 +37,18 @@ QUIET_POLL_SECONDS: Final = 30.0
 PAGE: Final = 256
 """Entries read at once: what a read costs is little for each, and what waits in memory is soon used."""
 SAVE_SECONDS: Final = 1.0
-PATIENCE_SECONDS: Final = 300.0
 PARTITIONS: Final = 16
 LONGEST_PAUSE: Final = 1.0
 """Between two tries: whoever stops a subscription waits for this at most."""
-REPLAY_ROUNDS: Final = 20
-"""How often one replay looks for what was held back while it ran: it must end, however busy the writers are."""
 
 T = TypeVar("T")
-OnPoison = Literal["park", "hold", "stop"]
-Start = Place | int | str
-Handler = Callable[[Delivery], Awaitable[object]]
-
-
-class Settings(NamedTuple):
-    """What a subscription is asked for; see `Subscription`."""
-
-    name: str | None
-    selection: Selection
-    start: Start
-    shared: bool
-    attempts: int
-    on_poison: OnPoison
-    save_every: int
-    patience: float
-
-
-class ParkedReport(NamedTuple):
-    """What became of parked events that were tried again."""
-
-    handled: int = 0
-    failed: int = 0
-
-
-def selection_of(governor: str | None, state_id: str | None, machines: object, actions: object) -> Selection:
-    """What a caller wants to follow.
-
-    Raises:
-        InvalidInputError, InvalidIdError: it can't be.
-    """
-    if state_id is not None and machines is not None:
-        raise InvalidInputError("a subscription to one state follows no others: leave machines= out")
-    names, types = _names("machines", machines), _names("actions", actions)
-    for name in names or ():
-        check_machine_name(name)
-    for type_ in types or ():
-        check_id("action", type_)
-    return Selection(governor, state_id, names, types)
-
-
-def _names(what: str, given: object) -> frozenset[str] | None:
-    if given is None:
-        return None
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise InvalidInputError(f"{what}={given!r}: pass a list")
-    names = frozenset(getattr(item, "name", item) for item in cast("Iterable[Any]", given))
-    if not names or not all(isinstance(name, str) for name in names):
-        raise InvalidInputError(f"{what}={given!r}: pass at least one name, or leave it out")
-    return names
 
 
 class Subscribing:
     """One subscription of one process. One caller at a time, but for `stop`."""
 
     def __init__(self, store: Store, home: str, machines: Declared, settings: Settings) -> None:
-        _check(settings)
+        check_settings(settings)
         self._store = store
         self._runtime = store.runtime
         self._machines = machines
@@ -116,17 +58,16 @@ class Subscribing:
         self.order: Literal["store", "stream"] = "store" if is_ordered else "stream"
         self.definition: Definition | None = None
         self._progress: Progress | None = None
+        self._parked: ParkedEvents | None = None
         if settings.name is not None:
             partitions = PARTITIONS if settings.shared else 1
             self.definition = Definition(settings.name, home, self.selection, self.order, partitions)
             positions = Positions(store, self.definition)
             self._progress = SharedProgress(store, positions) if settings.shared else Progress(positions)
+            self._parked = ParkedEvents(store, self.definition, self.selection, machines)
         self._follower: Follower | None = None
-        self._buffer: deque[Followed] = deque()
-        self._opened: deque[Delivery] = deque()
-        """What is left of the entry that is being handed over."""
-        self._held: dict[Stream, int] | None = None
-        """The first parked event of each stream that has any, as was last read; None before that."""
+        self._buffer: deque[Waiting] = deque()
+        """What was read and not handed over yet; first what is left of the entry that is being handed over."""
         self._poll = QUIET_POLL_SECONDS if store.capabilities.feed_order == "store" else POLL_SECONDS
         self._is_more = True
         self._is_marked = False
@@ -192,16 +133,14 @@ class Subscribing:
         follower = self._follower
         if follower is None:
             return Place()
-        left = [self._opened[0].followed] if self._opened else []
-        left += self._buffer
+        left = self._buffer
         if not left:
             return follower.place
-        first = left[0]
         if self.order == "store":
-            return Place((first.position or 1) - 1)
+            return Place((left[0].position or 1) - 1)
         versions = dict(follower.place.versions)
-        for followed in reversed(left):
-            versions[followed.stream] = (followed.entry.first if followed.entry else followed.version) - 1
+        for item in reversed(left):
+            versions[item.stream] = first_of(item) - 1
         return Place(None, versions)
 
     def catch_up_anew(self) -> None:
@@ -213,33 +152,22 @@ class Subscribing:
 
     def ready(self) -> Iterator[Delivery]:
         """The events that are in memory already, each taken from there as it is handed over."""
-        opened, buffer, machines = self._opened, self._buffer, self._machines
+        buffer = self._buffer
         # In store order nothing need be noted as it is handed over.
         noted = self._progress if self.order == "stream" else None
-        while not self._is_stopped:
-            if opened:
-                delivery = opened.popleft()
-            elif buffer:
-                followed = buffer.popleft()
-                if followed.is_single:  # as most are
-                    delivery = Delivery(followed, followed.version, machines, True)
-                else:
-                    delivery, *rest = deliveries_of(followed, self.selection, machines)
-                    opened.extend(rest)
-            else:
-                return
+        while buffer and not self._is_stopped:
+            item = buffer.popleft()
+            if isinstance(item, Followed):
+                item, *rest = deliveries_of(item, self.selection, self._machines)
+                buffer.extendleft(reversed(rest))
             if noted is not None:
-                noted.delivered(delivery)
-            yield delivery
+                noted.delivered(item)
+            yield item
 
     @property
     def _is_empty(self) -> bool:
         """Whether everything that was read has been handed over."""
-        return not self._buffer and not self._opened
-
-    def _forget_read(self) -> None:
-        self._buffer.clear()
-        self._opened.clear()
+        return not self._buffer
 
     async def next(self, *, idle: float | None = None) -> Delivery | CaughtUp | None:
         """The next event, waited for; the mark, once; None when stopped, or after ``idle`` seconds without either."""
@@ -277,8 +205,8 @@ class Subscribing:
         if reading is None:
             return False
         self._is_more = reading.more
-        takes = None if self._progress is None else self._progress.takes
-        self._buffer.extend(reading.entries if takes is None else filter(takes, reading.entries))
+        entries = reading.entries if self._progress is None else self._progress.taken(reading.entries)
+        self._buffer.extend(waiting(entries, self._machines))
         return True
 
     async def _patiently(self, call: Callable[[], Awaitable[T]], until: float | None = None) -> T | None:
@@ -339,7 +267,8 @@ class Subscribing:
         await self.open()
         if until_caught_up:
             self.catch_up_anew()
-        self._held = None
+        if self._parked is not None:
+            self._parked.forget()
         progress = self._progress
         try:
             until = None if idle is None else self._runtime.monotonic() + idle
@@ -381,16 +310,16 @@ class Subscribing:
         """Where the subscription is shared: look whose turn it is, and begin anew where that has changed."""
         progress = self._progress
         if isinstance(progress, SharedProgress) and await self._patiently(progress.look):
-            self._forget_read()
+            self._buffer.clear()
             self._current().close()
             self._follower = follow(self._store, self.selection, progress.place)
             self._is_more = True
-            self._held = None  # others may have parked events of streams that are this member's now
+            self.parked_events.forget()  # perhaps events of streams that are this member's now
 
     def _follower_ends_where_shared(self) -> None:
         """What was read for parts that are given back now is not for this member any more."""
         if isinstance(self._progress, SharedProgress) and self._follower is not None:
-            self._forget_read()
+            self._buffer.clear()
             self._follower.close()
             self._follower = None
             self._is_more = True
@@ -401,7 +330,7 @@ class Subscribing:
             handled = await self._handle(delivery, handler)
         except BaseException:
             delivery.attempt = 1
-            self._opened.appendleft(delivery)
+            self._buffer.appendleft(delivery)
             raise
         return handled
 
@@ -412,7 +341,7 @@ class Subscribing:
             if progress is not None and not progress.may_handle(delivery):
                 return 0
             if progress is not None and settings.on_poison == "hold":
-                blocked = await self._patiently(lambda: self._held_by(delivery))
+                blocked = await self._patiently(lambda: self.parked_events.first_before(delivery))
                 if blocked is None:
                     continue
                 if blocked:
@@ -435,15 +364,13 @@ class Subscribing:
                     if progress.noted >= settings.save_every or progress.is_due(now, SAVE_SECONDS):
                         await self._patiently(progress.save)
                 return 1
-        self._opened.appendleft(delivery)  # stopped before it was taken
+        self._buffer.appendleft(delivery)  # stopped before it was taken
         return 0
 
     async def _park(self, progress: Progress, delivery: Delivery, problem: str) -> None:
         parked = Parked(delivery.governor, delivery.state_id, delivery.version, delivery.attempt, problem)
         await self._set_aside(progress, delivery, parked)
-        if self._held is not None:
-            first = self._held.setdefault(stream_of(parked), parked.version)
-            self._held[stream_of(parked)] = min(first, parked.version)
+        self.parked_events.add(parked)
 
     async def _hold(self, progress: Progress, delivery: Delivery, first: int) -> None:
         problem = f"held back until version {first} is handled"
@@ -454,86 +381,16 @@ class Subscribing:
         progress.park(delivery, parks(progress.positions.definition, parked))
         await self._patiently(progress.save)
 
-    async def _held_by(self, delivery: Delivery) -> int:
-        """The version of a parked event that must be handled before this one; 0 where there is none."""
-        lot = self._lot()
-        held = self._held
-        if held is None:
-            held = dict[Stream, int]()
-            for parked, _ in await lot.all():
-                held.setdefault(stream_of(parked), parked.version)
-            self._held = held
-        stream = delivery.followed.stream
-        if held.get(stream, delivery.version) >= delivery.version:
-            return 0
-        first = await lot.first_of(stream)  # perhaps it has been handled meanwhile, by any process
-        if first is None:
-            del held[stream]
-            return 0
-        held[stream] = first
-        return first if first < delivery.version else 0
+    @property
+    def parked_events(self) -> ParkedEvents:
+        """What was set aside.
 
-    # What was parked
-
-    async def parked(self) -> list[Parked]:
-        """The events that were set aside."""
-        return [parked for parked, _ in await self._lot().all()]
-
-    async def replay_parked(self, handler: Handler) -> ParkedReport:
-        """Hand each parked event over once more, but for those that wait for one which fails again."""
-        handled = failed = 0
-        lot = self._lot()
-        stuck: set[Stream] = set()
-        seen: set[Key] = set()
-        for _ in range(REPLAY_ROUNDS):
-            found = [item for item in await lot.all() if item[1].key not in seen]
-            if not found:
-                break
-            for parked, document in found:
-                seen.add(document.key)
-                if parked.held and stream_of(parked) in stuck:
-                    continue
-                problem = await self._replayed(parked, handler)
-                if problem is None:
-                    await lot.remove(document)
-                    handled += 1
-                else:
-                    await lot.failed_again(parked, document, problem)
-                    stuck.add(stream_of(parked))
-                    failed += 1
-        return ParkedReport(handled, failed)
-
-    async def _replayed(self, parked: Parked, handler: Handler) -> str | None:
-        """Hand one parked event over; what went wrong."""
-        try:
-            delivery = await self._delivery_of(parked)
-        except CorruptionError as error:  # it stays parked, and the others have their turn
-            return str(error)
-        try:
-            await handler(delivery)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is noted, and kept
-            return delivery.told(error)
-        return None
-
-    def _lot(self) -> ParkingLot:
-        return ParkingLot(self._store, self._named("park").positions.definition)
-
-    async def _delivery_of(self, parked: Parked) -> Delivery:
-        owner, id = parked.governor, parked.state_id
-        key = Key(ENTRY, owner, id, parked.version)
-        page = await self._store.scan(ENTRY, owner, id=id, after=key._replace(n=key.n - 1), limit=1)
-        if not page.documents:
-            raise CorruptionError(where=str(key), problem="the parked event is missing")
-        followed = ChainChecks(self._store).follow(None, page.documents[0], None)
-        if followed.entry is not None and followed.entry.first > parked.version:
-            raise CorruptionError(where=str(key), problem="the parked event is missing")
-        everything = self.selection._replace(actions=None)
-        found = [d for d in deliveries_of(followed, everything, self._machines) if d.version == parked.version]
-        if not found:
-            raise CorruptionError(where=str(key), problem="the parked event is missing")
-        delivery = found[0]
-        delivery.attempt = parked.attempts + 1
-        return delivery
+        Raises:
+            ConfigurationError: it has no name.
+        """
+        self._named("park")
+        assert self._parked is not None
+        return self._parked
 
     async def delete(self) -> None:
         """Forget what was saved; the next one of this name begins anew."""
@@ -556,20 +413,3 @@ class Subscribing:
             await self._progress.leave()
         if self._follower is not None:
             self._follower.close()
-
-
-def _check(settings: Settings) -> None:
-    if settings.name is None:
-        if settings.shared:
-            raise ConfigurationError("a shared subscription needs a name: its members find each other by it")
-    else:
-        check_subscription_name(settings.name)
-    if settings.on_poison not in ("park", "hold", "stop"):
-        raise InvalidInputError(f"on_poison={settings.on_poison!r}: 'park', 'hold' or 'stop'")
-    if settings.attempts < 1 or settings.save_every < 1:
-        raise InvalidInputError("attempts= and save_every= begin at 1")
-    if settings.shared and settings.selection.state_id is not None:
-        raise ConfigurationError("one state can't be shared: its events are handled in order, by one")
-    start = settings.start
-    if isinstance(start, bool) or not isinstance(start, Place | int | str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidInputError(f"start={start!r}: 'beginning', 'now', a position, or a place of a subscription")

@@ -10,8 +10,10 @@ from eventstate.log.following import Place
 from eventstate.log.parking import Parked
 from eventstate.machines.deliveries import CaughtUp, Delivery
 from eventstate.machines.machine import Machine
+from eventstate.machines.parked_events import ParkedReport
 from eventstate.machines.persister import StateMachinePersister
-from eventstate.machines.subscribing import PATIENCE_SECONDS, ParkedReport, Settings, Subscribing, selection_of
+from eventstate.machines.subscribing import Subscribing
+from eventstate.machines.subscription_settings import PATIENCE_SECONDS, Settings, selection_of
 from eventstate.runtime.blocking import drive
 
 
@@ -165,7 +167,7 @@ class Subscription:
 
     def parked(self) -> list[Parked]:
         """The events that were set aside, by stream and version."""
-        return drive(self._core.parked())
+        return drive(self._core.parked_events.all())
 
     def replay_parked(self, handler: Callable[[Delivery], object]) -> ParkedReport:
         """Call ``handler`` once with each parked event; those for which it returns are parked no more.
@@ -176,7 +178,7 @@ class Subscription:
         async def call(delivery: Delivery) -> None:
             handler(delivery)
 
-        return drive(self._core.replay_parked(call))
+        return drive(self._core.parked_events.replay(call))
 
     def delete(self) -> None:
         """Forget its place and what it parked, and close it: the next one of this name begins anew."""

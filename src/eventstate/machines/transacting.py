@@ -74,7 +74,11 @@ class _End(NamedTuple):
 
 
 class Transacting:
-    """The transactions of one manager."""
+    """The transactions of one manager.
+
+    Args:
+        shares_states: its operations change no state that they get, so that each is made once for all who ask.
+    """
 
     def __init__(
         self,
@@ -88,6 +92,7 @@ class Transacting:
         keep_records: bool,
         retention: timedelta,
         keyring: KeyringCore | None = None,
+        shares_states: bool = False,
     ) -> None:
         self.core = PersisterCore(store, governor, machines, policy, keyring)
         store = self.core.store
@@ -96,6 +101,7 @@ class Transacting:
         self.records = RecordKeeper(store, self.core.governor, self.committer, retention)
         self._retry = retry
         self._keeps_records = keep_records
+        self._shares_states = shares_states
         self._turns = Turns(store.runtime)
 
     def options(
@@ -154,7 +160,9 @@ class Transacting:
         return self._turns.turn()
 
     def transaction(self, reads: ReadSet, token: str, attempt: int) -> TransactionCore:
-        return TransactionCore(self.core, self.collections, reads, token=token, attempt=attempt)
+        return TransactionCore(
+            self.core, self.collections, reads, token=token, attempt=attempt, shares_states=self._shares_states
+        )
 
     @property
     def keeps_records(self) -> bool:
@@ -253,8 +261,7 @@ class _Run:
 
     async def _commit(self, transaction: TransactionCore, result: Any, unforgotten: Sequence[Operation]) -> _End:
         options, committer = self._options, self._transacting.committer
-        # What a transaction returns may be about somebody, and nobody could erase it there.
-        kept = None if self._core.protection is not None else _plain(result)
+        kept = _plain(result) if self._keeps_result else None
         extra = [
             *(fence.check for fence in options.fences),
             *unforgotten,
@@ -268,12 +275,19 @@ class _Run:
             batch = committer.with_outcome(batch)
         answer = await committer.commit(batch)
         if isinstance(answer, Committed):
+            transaction.answer = answer
             return _End(result)
         earlier = await self._earlier()
         if earlier is not None:
             return earlier
         await check_fences(self._core.store, answer, options.fences)
         raise self._conflict(transaction, answer.keys)
+
+    @property
+    def _keeps_result(self) -> bool:
+        """Not where nobody asks for it; nor what may be about somebody, since nobody could erase it there."""
+        is_asked_for = self._options.idempotency_key is not None or self._transacting.keeps_records
+        return is_asked_for and self._core.protection is None
 
     def _conflict(self, transaction: TransactionCore, keys: frozenset[Key] | None) -> TransactionConflictError:
         """The error for documents that changed; the next attempt takes its turn over them."""

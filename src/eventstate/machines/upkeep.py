@@ -34,44 +34,50 @@ from eventstate.log.reading import Known, kept_state, usable
 from eventstate.log.sealing.files import SealFile
 from eventstate.log.verification import Verification
 from eventstate.log.verify import ConsistencyReport
+from eventstate.machines.reports import RecoveredState, StoreStats, current
 from eventstate.machines.scope import Scope
-from eventstate.machines.states import RecoveredState, StateSnapshot, StoreStats, current
+from eventstate.machines.states import StateSnapshot
 
 
-class Upkeep(Scope):
+class Upkeep:
     """The upkeep of a persister's streams."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
 
     async def create_snapshot(self, state_id: str) -> int:
         """Keep the current state as a snapshot; its version."""
-        fold = self.fold_of(state_id)
+        fold = self._scope.fold_of(state_id)
         for attempt in range(1, ATTEMPTS + 1):
-            known = await self.appender.planner.current(state_id)
+            known = await self._scope.appender.planner.current(state_id)
             if known is None:
-                raise StateNotFoundError(governor=self.governor, state_id=state_id)
-            head, state, _ = await self.reader.state_of(known, fold)
-            self.check_there(head.tip)
+                raise StateNotFoundError(governor=self._scope.governor, state_id=state_id)
+            head, state, _ = await self._scope.reader.state_of(known, fold)
+            self._scope.check_there(head.tip)
             image = Image(fold.dump(state), fold.version, fold.schema, fold.label(state))
-            token = self.store.runtime.unique()
-            plan = plan_snapshot(head.tip, image, head.action, head.metadata, self.policy, token=token)
-            result = await self.appender.committer.commit_guarded(plan.batch)
-            self.appender.forget(state_id)
+            token = self._scope.store.runtime.unique()
+            plan = plan_snapshot(head.tip, image, head.action, head.metadata, self._scope.policy, token=token)
+            result = await self._scope.appender.committer.commit_guarded(plan.batch)
+            self._scope.appender.forget(state_id)
             if isinstance(result, Committed):
                 return head.tip.version
             entry = entry_key(head.tip, head.tip.last)
-            if not (await self.store.get([entry])).documents:
+            if not (await self._scope.store.get([entry])).documents:
                 raise CorruptionError(where=str(entry), problem="the entry is missing, the head is beyond it")
-            await self.store.runtime.sleep(full_jitter(attempt, self.store.runtime.random()))
-        raise TransactionConflictError(keys=(str(self.reader.key(state_id)),), detail="others were faster every time")
+            await self._scope.store.runtime.sleep(full_jitter(attempt, self._scope.store.runtime.random()))
+        raise TransactionConflictError(
+            keys=(str(self._scope.reader.key(state_id)),), detail="others were faster every time"
+        )
 
     async def load_snapshot(self, state_id: str, version: int | None) -> StateSnapshot[Any] | None:
         """The newest kept snapshot (at or below ``version``), or None."""
-        tip = await self.tip_of(state_id)
-        fold = self.fold_of(state_id)
+        tip = await self._scope.tip_of(state_id)
+        fold = self._scope.fold_of(state_id)
         for kept in reversed(tip.snapshots):
             if version is not None and kept > version:
                 continue
-            key = Key(SNAPSHOT, self.governor, state_id, kept)
-            document = (await self.store.get([key])).documents.get(key)
+            key = Key(SNAPSHOT, self._scope.governor, state_id, kept)
+            document = (await self._scope.store.get([key])).documents.get(key)
             if document is None:
                 continue
             try:
@@ -85,36 +91,36 @@ class Upkeep(Scope):
 
     async def rebuild(self, state_id: str, *, full: bool) -> StateSnapshot[Any]:
         """Replay a stream and write its head anew where that does not agree."""
-        tip = (await self.reader.repaired(state_id)).tip
-        fold = self.fold_of(state_id)
+        tip = (await self._scope.reader.repaired(state_id)).tip
+        fold = self._scope.fold_of(state_id)
         if tip.deleted:
             await self._mend_deleted(state_id)
             raise StateDeletedError(state_id=state_id, version=tip.version)
         source = _without_snapshots(tip) if full else tip
-        at = await self.reader.rebuild(source, fold, tip.version)
+        at = await self._scope.reader.rebuild(source, fold, tip.version)
         action = at.event.type if at.event else ""
         metadata: Mapping[str, Any] = at.event.metadata if at.event else {}
         if not await self._agrees(tip, fold, at.state):
             image = Image(fold.dump(at.state), fold.version, fold.schema, fold.label(at.state))
-            plan = plan_head(tip, image, action, metadata, token=self.store.runtime.unique())
+            plan = plan_head(tip, image, action, metadata, token=self._scope.store.runtime.unique())
             with suppress(StoreReadOnlyError):  # the state is known all the same
-                await self.appender.committer.commit_guarded(plan.batch)
-            self.appender.forget(state_id)
-        return self.snapshot(tip, at.state, action, metadata, tip.version - 1, None, recovered=True)
+                await self._scope.appender.committer.commit_guarded(plan.batch)
+            self._scope.appender.forget(state_id)
+        return self._scope.snapshot(tip, at.state, action, metadata, tip.version - 1, None, recovered=True)
 
     async def _mend_deleted(self, state_id: str) -> None:
-        key = self.reader.key(state_id)
-        document = (await self.store.get([key])).documents.get(key)
+        key = self._scope.reader.key(state_id)
+        document = (await self._scope.store.get([key])).documents.get(key)
         try:
             if document is not None:
                 decode_head(document)
                 return
         except CorruptionError:
             pass
-        await self.appender.planner.mend(state_id)
+        await self._scope.appender.planner.mend(state_id)
 
     async def _agrees(self, tip: Tip, fold: Fold, state: Any) -> bool:
-        document = (await self.store.get([tip.key])).documents.get(tip.key)
+        document = (await self._scope.store.get([tip.key])).documents.get(tip.key)
         if document is None:
             return False
         try:
@@ -132,12 +138,12 @@ class Upkeep(Scope):
 
     async def recover_page(self, after: str, limit: int = 500) -> tuple[list[RecoveredState], str | None]:
         """Some streams, each from its head, or rebuilt from the log where the head can't be trusted."""
-        page = await self.store.scan(HEAD, self.governor, after=self.after(after), limit=limit)
+        page = await self._scope.store.scan(HEAD, self._scope.governor, after=self._scope.after(after), limit=limit)
         items: list[RecoveredState] = []
         for document in page.documents:
             id = document.key.id
             try:
-                version, state = kept_state(document, self.fold_of(id))
+                version, state = kept_state(document, self._scope.fold_of(id))
             except Exception:  # noqa: BLE001 - whatever it is, the careful way meets it again
                 version, state = 0, NO_STATE
             item = await self._recovered(document) if state is NO_STATE else current(id, version, state)
@@ -147,10 +153,10 @@ class Upkeep(Scope):
 
     async def _recovered(self, document: Document) -> RecoveredState | None:
         id = document.key.id
-        fold = self.fold_of(id)
+        fold = self._scope.fold_of(id)
         problem = None
         try:
-            head, state, rebuilt = await self.reader.state_of(Known(document), fold)
+            head, state, rebuilt = await self._scope.reader.state_of(Known(document), fold)
             if head.tip.version == 0:
                 return None
             if head.tip.deleted:
@@ -174,22 +180,22 @@ class Upkeep(Scope):
 
     def verification(self, seal: SealFile | None, resume: ConsistencyReport | None) -> Verification:
         """A run over all streams, page by page."""
-        return Verification(self.store, self.governor, self.fold_of, against=seal, earlier=resume)
+        return Verification(self._scope.store, self._scope.governor, self._scope.fold_of, against=seal, earlier=resume)
 
     async def stats(self) -> StoreStats:
         """Numbers of this governor, from one scan of its heads."""
         states = deleted = events = versions = highest = snapshots = 0
         by_machine: dict[str, int] = {}
-        written = set(self.machines)
+        written = set(self._scope.machines)
         key: Key | None = None
         while True:
-            page = await self.store.scan(HEAD, self.governor, after=key)
+            page = await self._scope.store.scan(HEAD, self._scope.governor, after=key)
             for document in page.documents:
                 try:
                     head = decode_head(document)[0]
                     tip, image = head.tip, head.image
                 except CorruptionError:
-                    tip, image = (await self.reader.repaired(document.key.id)).tip, None
+                    tip, image = (await self._scope.reader.repaired(document.key.id)).tip, None
                 if tip.version == 0:
                     continue
                 states += not tip.deleted

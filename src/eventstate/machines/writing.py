@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -32,11 +32,13 @@ from eventstate.log.commands import checked_key
 from eventstate.log.planning import Change
 from eventstate.machines.events import Event
 from eventstate.machines.loading import Loading
-from eventstate.machines.protecting import ProtectedFold
 from eventstate.machines.shapes import Shape
 from eventstate.machines.states import StateSnapshot, written_state
-from eventstate.machines.together import AppendTo
 from eventstate.transactions.fencing import Fences, fences_of
+
+if TYPE_CHECKING:
+    from eventstate.machines.protecting import ProtectedFold
+    from eventstate.machines.together import AppendTo
 
 
 class Writing(Loading):

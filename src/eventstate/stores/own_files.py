@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from eventstate.errors import InvalidInputError
@@ -18,39 +17,39 @@ from eventstate.errors import InvalidInputError
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside a file belongs to it."""
 
-_open: Counter[Path] = Counter()
+_open: Counter[str] = Counter()
 
 
-def own(path: Path) -> None:
+def own(path: str) -> None:
     """Take note that a store has this file open, until `disown` is called as often."""
     _open[path] += 1
 
 
-def disown(path: Path) -> None:
+def disown(path: str) -> None:
     """A store has closed this file."""
     _open[path] -= 1
     if _open[path] <= 0:
         del _open[path]
 
 
-def refuse_own(path: str | os.PathLike[str], stores: Iterable[Path] = ()) -> None:
+def refuse_own(path: str | os.PathLike[str], stores: Iterable[str | os.PathLike[str]] = ()) -> None:
     """See that a path leads to no file of a store that this process has open, nor to one of ``stores``.
 
     Raises:
         InvalidInputError: it does, if only by another name.
     """
-    asked = Path(path)
-    for store in {*list(_open), *stores}:
-        real = Path(os.path.realpath(store))  # SQLite's own names go by it
+    asked = os.fspath(path)
+    for store in {*list(_open), *(os.fspath(store) for store in stores)}:
+        real = os.path.realpath(store)  # SQLite's own names go by it
         for suffix in _BESIDE:
-            if _is_same(asked, real.with_name(real.name + suffix)):
+            if _is_same(asked, real + suffix):
                 raise InvalidInputError(
                     f"{asked} belongs to the store {store}, which must not be read or written as a file: name another"
                 )
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _is_same(one: str, other: str) -> bool:
     try:
-        return os.path.samestat(one.stat(), other.stat())
+        return os.path.samefile(one, other)
     except OSError:  # one of them is not there (yet): then its name says it
         return os.path.realpath(one) == os.path.realpath(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from eventstate.errors import ConfigurationError
@@ -42,19 +43,16 @@ def make_store(url: str, runtime: Runtime) -> Store:
 
 
 def _sqlite(url: str, runtime: Runtime) -> Store:
-    from pathlib import Path
-    from urllib.parse import unquote, urlsplit
-
     from eventstate.stores.sqlite.connection import Durability, Settings
     from eventstate.stores.sqlite.store import SqliteStore
 
-    parts = urlsplit(url)
-    if parts.fragment:
+    if "#" in url:
         raise ConfigurationError(f"{url!r}: write %23 for a '#' that belongs to the file's name")
-    path = unquote(parts.path)[1:]
-    if parts.netloc or not path:
+    place, _, query = url.partition("://")[2].partition("?")
+    path = _unquoted(place)
+    if path[:1] != "/" or path == "/":
         raise ConfigurationError(f"{url!r}: write sqlite:///relative.db (three slashes) or sqlite:////absolute.db")
-    options = _options(url, {"durability", "timeout", "mode"})
+    options = _options(url, query, {"durability", "timeout", "mode"})
     durabilities: dict[str, Durability] = {"full": "full", "normal": "normal", "off": "off"}
     durability = durabilities.get(options.get("durability", "full"))
     if durability is None:
@@ -62,7 +60,7 @@ def _sqlite(url: str, runtime: Runtime) -> Store:
     if options.get("mode", "rw") not in ("rw", "ro"):
         raise ConfigurationError(f"mode={options['mode']!r}: use rw or ro")
     settings = Settings(
-        path=Path(path).absolute(),
+        path=absolute(path[1:]),
         durability=durability,
         timeout=_seconds(options, 10.0),
         read_only=options.get("mode") == "ro",
@@ -85,10 +83,26 @@ def _firestore(url: str, runtime: Runtime) -> Store:
     )
 
 
-def _options(url: str, known: set[str]) -> Mapping[str, str]:
-    from urllib.parse import parse_qsl, urlsplit
+def _unquoted(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote  # few names need it
 
-    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    return unquote(text)
+
+
+def absolute(path: str) -> str:
+    """The name of a file from the root on. ``..`` stays in it: where that leads is for the file system to say."""
+    start = "" if path.startswith("/") else os.getcwd().rstrip("/")
+    return "/".join([start, *(part for part in path.split("/") if part not in ("", "."))]) or "/"
+
+
+def _options(url: str, query: str, known: set[str]) -> Mapping[str, str]:
+    if not query:
+        return {}
+    from urllib.parse import parse_qsl  # few URLs have options
+
+    pairs = parse_qsl(query, keep_blank_values=True)
     options = dict(pairs)
     if len(options) != len(pairs):
         raise ConfigurationError(f"{url!r}: an option is given twice")

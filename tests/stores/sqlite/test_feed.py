@@ -72,3 +72,17 @@ def test_a_store_gives_the_same_again(tmp_path: Path) -> None:
         first, second = (drive(store.feed(0)).entries for _ in range(2))
         assert list(first) == list(second)
         assert len(first) == 1
+
+
+@pytest.mark.parametrize("limit", [1, 16, 17, 100])
+@pytest.mark.parametrize("most", [1, 2000, 2001, 5000, 1_000_000])
+def test_a_page_ends_with_the_row_that_fills_it(
+    connection: apsw.Connection, monkeypatch: pytest.MonkeyPatch, most: int, limit: int
+) -> None:
+    monkeypatch.setattr(reading, "PAGE_BYTES", most)
+    expected: list[tuple[int, Document]] = []
+    for entry in joined(connection, 0, limit):
+        expected.append(entry)
+        if sum(len(document.body) for _, document in expected) >= most:
+            break
+    assert list(reading.feed(connection, 0, limit, {}).entries) == expected

@@ -15,9 +15,10 @@ from eventstate.jobs.tasks.status import TaskStatus, check_status, check_tag
 from eventstate.jobs.tasks.tracking import Stored, TaskTracking, by_time, record_in
 from eventstate.log.following import Place, Selection
 from eventstate.log.following.ordered import last_position
+from eventstate.machines.declared import Declared
 from eventstate.machines.deliveries import CaughtUp, Delivery
-from eventstate.machines.protecting import Declared
-from eventstate.machines.subscribing import PATIENCE_SECONDS, Settings, Subscribing
+from eventstate.machines.subscribing import Subscribing
+from eventstate.machines.subscription_settings import PATIENCE_SECONDS, Settings
 
 TURN_SECONDS: Final = 0.5
 """Where the order is that of each stream only: between two looks at whether the job has ended, without asking the

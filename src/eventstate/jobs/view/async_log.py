@@ -10,7 +10,7 @@ from eventstate.jobs.view.fold import Rules
 from eventstate.jobs.view.graph import GraphData, graph_of
 from eventstate.jobs.view.recording import Recording, pieces
 from eventstate.jobs.view.snapshot import OrchestrationSnapshot, snapshot_of
-from eventstate.machines.loading import HistoryPlace
+from eventstate.machines.past import HistoryPlace
 from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.base import Store
 

@@ -20,7 +20,7 @@ from eventstate.jobs.view.machine import ORCHESTRATIONS
 from eventstate.jobs.view.store import log_unhandled
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.events import Event
-from eventstate.machines.loading import HistoryPlace
+from eventstate.machines.past import HistoryPlace
 from eventstate.machines.transacting import Transacting
 from eventstate.stores.base import Store
 
@@ -177,14 +177,16 @@ class Recording:
     async def rebuild(self) -> View:
         """The view made anew from the events alone, and written where it was not that."""
         try:
-            return (await self._core.rebuild(self._state_id, full=True)).data
+            return (await self._core.upkeep.rebuild(self._state_id, full=True)).data
         except StateNotFoundError:
             return View()
 
     async def events_page(self, resume: HistoryPlace | None) -> tuple[list[OrchestrationEvent], HistoryPlace | None]:
         """Some of the events as they were recorded, and the place to go on from."""
         try:
-            transitions, place = await self._core.history_page(self._state_id, 1, None, limit=AT_ONCE, resume=resume)
+            transitions, place = await self._core.past.history_page(
+                self._state_id, 1, None, limit=AT_ONCE, resume=resume
+            )
         except StateNotFoundError:
             return [], None
         return [OrchestrationEvent.from_json(step.data.data["event"]) for step in transitions], place

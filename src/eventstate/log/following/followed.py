@@ -1,23 +1,18 @@
-"""Entries as a follower hands them on, each checked against the one before it where that is at hand."""
+"""Entries as a follower hands them on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self, TypeAlias, overload
 
 import orjson
 
-from eventstate.core.chain import genesis, linked, stored_digest, verified
-from eventstate.core.documents import ENTRY, HEAD, Document, Key, Rows
-from eventstate.core.format import Entry, StoredEvent, decode_head, load_members
+from eventstate.core.chain import stored_digest
+from eventstate.core.documents import ENTRY, Key, Row
+from eventstate.core.format import Entry, StoredEvent, load_members
 from eventstate.errors import CorruptionError, EventStateError
 from eventstate.log.following.places import Stream
 from eventstate.log.following.selection import Selection
-from eventstate.stores.base import Store
-
-REMEMBERED = 10_000
-"""Streams whose last digest is kept in memory."""
 
 
 class Followed:
@@ -32,28 +27,30 @@ class Followed:
 
     __slots__ = ("_body", "_members", "_problem", "is_single", "position", "stream", "version")
 
-    def __init__(self, position: int | None, stream: Stream, version: int, body: bytes, is_single: bool) -> None:
+    def __init__(
+        self,
+        position: int | None,
+        stream: Stream,
+        version: int,
+        body: bytes,
+        is_single: bool,
+        members: Any = None,
+    ) -> None:
         self.position = position
         self.stream = stream
         self.version = version
         self.is_single = is_single
         self._body = body
-        self._members: Any = None
+        self._members = members
         self._problem: EventStateError | None = None
 
     def _read(self) -> Any:
         """Its members; None where the bytes can't be read."""
         if self._members is None and self._problem is None:
-            try:
-                members = orjson.loads(self._body)
-                count = len(members["e"])
-                is_whole = count == 1 if self.is_single else count > 0
-                if is_whole and members["n"] == self.version and "f" not in members:
-                    self._members = members
-                    return members
-            except (ValueError, KeyError, TypeError):
-                pass
-            self._problem = _problem(self.key, self._body)
+            members = read_members(self._body, self.version, 1 if self.is_single else None)
+            if members is None:
+                self._problem = _problem(self.key, self._body)
+            self._members = members
         return self._members
 
     @property
@@ -112,102 +109,57 @@ class Followed:
         return entry is None or self._problem is not None or selection.takes_entry(entry)
 
 
-class ChainChecks:
-    """Reads entries in the order of their streams, and remembers where each of the last streams was."""
+Found: TypeAlias = "Followed | Row"
+"""An entry that was checked. A row stands for one that holds one event and follows the entry before it by its digest:
+most do, there is nothing more to know about it, and so no object is made for it until somebody asks."""
 
-    def __init__(self, store: Store, remembered: int = REMEMBERED) -> None:
-        self._store = store
-        self._remembered = remembered
-        self._tips: dict[Stream, tuple[int, bytes]] = {}
 
-    def follow(self, position: int | None, document: Document, after: int | None) -> Followed:
-        """An entry read and checked.
+class FollowedRows(Sequence[Followed]):
+    """A page of entries that are made `Followed` as they are looked at. A subscription takes what was found instead.
 
-        ``after`` is the version up to which the stream was read before, where that is known. An entry that does not
-        follow it comes with a problem, which `judged` may take back.
-        """
-        key, body, _, _ = document
-        return self._follow(position, (key.owner, key.id), key.n, body, after)
+    Attributes:
+        found: in feed order.
+        streams: governor and id of the streams of its rows.
+    """
 
-    def follow_all(self, entries: Rows, selection: Selection) -> list[Followed]:
-        """`follow` for those entries of wanted streams, in store order; they come by the ten thousands."""
-        tips, streams = self._tips, entries.streams
-        found: list[Followed] = []
-        for position, number, version, _, body in entries.rows:
-            stream = streams[number]
-            known = tips.get(stream)
-            if known is not None:  # so it is wanted
-                before, digest = known
-                digest = linked(digest, body)
-                if digest is not None:
-                    tips[stream] = version, digest
-                    found.append(Followed(position, stream, version, body, version == before + 1))
-                    continue
-            elif not selection.takes_stream(Key(ENTRY, *stream, version)):
-                continue
-            found.append(self._follow(position, stream, version, body, None))
-        return found
+    __slots__ = ("found", "streams")
 
-    def _follow(self, position: int | None, stream: Stream, version: int, body: bytes, after: int | None) -> Followed:
-        tips = self._tips
-        known = tips.get(stream)
-        if known is not None:
-            after, digest = known
-            digest = linked(digest, body)
-            if digest is not None:
-                tips[stream] = version, digest
-                return Followed(position, stream, version, body, version == after + 1)
-        followed = self._followed(Followed(position, stream, version, body, False), body, after)
-        tips[stream] = version, stored_digest(body)
-        if len(tips) > self._remembered:
-            for old in list(islice(tips, len(tips) // 2)):
-                del tips[old]
-        return followed
+    def __init__(self, found: Sequence[Found], streams: Mapping[Any, Stream]) -> None:
+        self.found = found
+        self.streams = streams
 
-    def _followed(self, found: Followed, body: bytes, before: int | None) -> Followed:
-        """An entry that does not follow the one before it by its digest, or of which that one is not at hand."""
-        entry, key = found.entry, found.key
-        if entry is None:
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __iter__(self) -> Iterator[Followed]:
+        return map(self._followed, self.found)
+
+    @overload
+    def __getitem__(self, index: int) -> Followed: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Followed]: ...
+    def __getitem__(self, index: int | slice) -> Followed | Sequence[Followed]:
+        if isinstance(index, slice):
+            return FollowedRows(self.found[index], self.streams)
+        return self._followed(self.found[index])
+
+    def _followed(self, found: Found) -> Followed:
+        if isinstance(found, Followed):
             return found
-        if entry.first == 1:
-            try:
-                verified(genesis(key.owner, key.id), body, key)
-            except CorruptionError as error:
-                return found.with_problem(error)
-        if before is None:
-            return found
-        if entry.first <= before:
-            problem = CorruptionError(where=str(key), problem=f"it comes after version {before}")
-            return found.with_problem(problem, entry.members)
-        if entry.first > before + 1:
-            problem = CorruptionError(where=str(key), problem=f"version {before + 1} is missing before it")
-            return found.with_problem(problem, entry.members)
-        if found.stream in self._tips:
-            return found.with_problem(CorruptionError(where=str(key), problem="its bytes do not match their digest"))
-        return found
+        position, stream, version, _, body = found
+        return Followed(position, self.streams[stream], version, body, True)
 
-    async def judged(self, found: list[Followed]) -> list[Followed]:
-        """The same entries, without the problem of those whose predecessors were pruned."""
-        try:
-            return await self._judged(found)
-        except BaseException:
-            self._tips.clear()  # they will be read once more
-            raise
 
-    async def _judged(self, found: list[Followed]) -> list[Followed]:
-        for number, followed in enumerate(found):
-            entry = followed.entry if followed.is_suspect else None
-            if entry is None:
-                continue
-            key = Key(HEAD, *followed.stream)
-            head = (await self._store.get([key])).documents.get(key)
-            try:
-                base = decode_head(head)[0].tip.base if head is not None else None
-            except EventStateError:
-                base = None
-            if base is not None and base.version >= entry.first - 1:
-                found[number] = followed.without_problem()
-        return found
+def read_members(body: bytes, version: int, count: int | None) -> Any:
+    """The members of an entry's body; None where it can't be read, or does not hold so many events, or any."""
+    try:
+        members = orjson.loads(body)
+        found = len(members["e"])
+        if (found if count is None else found == count) and members["n"] == version and "f" not in members:
+            return members
+    except (ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def _problem(key: Key, body: bytes) -> EventStateError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from eventstate.core.documents import rows_of
-from eventstate.log.following.followed import ChainChecks
+from eventstate.log.following.checks import ChainChecks
+from eventstate.log.following.followed import Followed, FollowedRows
 from eventstate.log.following.follower import PAGE, Reading
 from eventstate.log.following.places import Place
 from eventstate.log.following.selection import Selection
@@ -44,20 +46,24 @@ class OrderedFollower:
 
     async def read(self, limit: int = PAGE) -> Reading:
         page = await self._store.feed(self._position, limit=limit)
-        selection = self.selection
-        found = self._checks.follow_all(rows_of(page.entries), selection)
-        found = await self._checks.judged(found)
-        if selection.actions is not None:
-            found = [followed for followed in found if followed.is_wanted(selection)]
         # A page may end early, so only an empty one says that there was no more. Where others write all the time
         # there may never be one.
         end = self._end
         if end is None and page.entries and not self.is_caught_up:
             end = await last_position(self._store, page.position)
+        # After that: what has been checked must not be read once more.
+        rows = rows_of(page.entries)
+        found = await self._checks.judged(self._checks.follow_all(rows, self.selection))
         self._position, self._end = page.position, end
         if not page.entries or (end is not None and page.position >= end):
             self.is_caught_up = True
-        return Reading(found, bool(page.entries))
+        return Reading(self._wanted(FollowedRows(found, rows.streams)), bool(page.entries))
+
+    def _wanted(self, entries: FollowedRows) -> Sequence[Followed]:
+        selection = self.selection
+        if selection.actions is None:
+            return entries
+        return [followed for followed in entries if followed.is_wanted(selection)]
 
     async def wait(self, timeout: float) -> None:
         await self._watch.wait(timeout)

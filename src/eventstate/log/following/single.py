@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from eventstate.core.documents import ENTRY, HEAD, Key
-from eventstate.log.following.followed import ChainChecks, Followed
+from eventstate.log.following.checks import ChainChecks
+from eventstate.log.following.followed import Followed
 from eventstate.log.following.follower import PAGE, Reading
 from eventstate.log.following.places import Place
 from eventstate.log.following.selection import Selection
@@ -50,15 +51,16 @@ class StreamFollower:
             self.is_caught_up = True
             return Reading((), more=False)
         page = await self._store.scan(ENTRY, owner, id=id, after=Key(ENTRY, owner, id, self._version), limit=limit)
+        end = self._end
+        if end is None and page.next is not None and not self.is_caught_up:  # others may write as fast as this reads
+            end = await self._head_version()
+        # After that: what has been checked must not be read once more.
         found: list[Followed] = []
         version = self._version
         for document in page.documents:
             found.append(self._checks.follow(None, document, version))
             version = document.key.n
         found = await self._checks.judged(found)
-        end = self._end
-        if end is None and page.next is not None and not self.is_caught_up:  # others may write as fast as this reads
-            end = await self._head_version()
         self._version, self._end = version, end
         if page.next is None or (end is not None and version >= end):
             self.is_caught_up = True

@@ -13,7 +13,8 @@ from typing import Any, Final, Literal, cast
 import orjson
 
 from eventstate.core.documents import ENTRY, HEAD, Document, Key
-from eventstate.log.following.followed import ChainChecks, Followed
+from eventstate.log.following.checks import ChainChecks
+from eventstate.log.following.followed import Followed
 from eventstate.log.following.follower import PAGE, Reading
 from eventstate.log.following.places import Place, Stream
 from eventstate.log.following.selection import Selection

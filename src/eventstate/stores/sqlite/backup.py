@@ -97,7 +97,7 @@ def restore(source: Path, destination: Path, *, replace: bool = False) -> int:
         raise InvalidInputError(f"{destination} exists; pass replace=True to put the backup in its place")
     partial = destination.with_name(destination.name + ".partial")
     try:
-        _copy(Settings(path=source.absolute(), read_only=True), partial)
+        _copy(Settings(path=str(source.absolute()), read_only=True), partial)
         _begin_incarnation(partial, source)
         if not (destination.exists() and _overwrite(destination, partial)):
             _put_in_place(partial, destination)

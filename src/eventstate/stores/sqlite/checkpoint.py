@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import apsw
 
 from eventstate.stores.sqlite.connection import Settings, patience
-
-log = logging.getLogger("eventstate.sqlite")
+from eventstate.stores.sqlite.reporting import warn
 
 HARD_FACTOR = 4
 """Beyond this many times the soft bound the checkpoint waits for readers instead of passing them by."""
@@ -56,7 +54,7 @@ class Checkpointer:
         except apsw.BusyError:
             pages, copied = self._pages, 0
         except apsw.Error as error:
-            log.warning("%s: a checkpoint failed and will be tried again: %s", self._url, error)
+            warn("%s: a checkpoint failed and will be tried again: %s", self._url, error)
             pages, copied = self._pages, 0
         finally:
             writer.set_busy_handler(self._patience)
@@ -69,7 +67,7 @@ class Checkpointer:
         now = time.monotonic()
         if now - self._warned > WARN_EVERY_SECONDS:
             self._warned = now
-            log.warning(
+            warn(
                 "%s: the write-ahead log has %d pages and can't shrink: a reader in this or another process holds"
                 " an old snapshot open; close it (a cursor, a shell, a backup)",
                 self._url,

@@ -7,17 +7,17 @@ all processes of one boot share it. Where the system has no boot id, the wall cl
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import apsw
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def boot_id() -> str | None:
     """Names this boot of this machine; None where the system does not tell."""
     try:
-        return _BOOT_ID.read_text().strip() or None
+        with open(_BOOT_ID, encoding="utf-8") as told:
+            return told.read().strip() or None
     except OSError:
         return None
 

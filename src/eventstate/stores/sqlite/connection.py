@@ -1,11 +1,12 @@
 """Connections to one store file. This module holds the driver's settings, and why each is as it is."""
 
 # Annotations are not postponed here: a named tuple would have to compile each of them when it is imported.
+# Paths are text: pathlib would be a tenth of what a program's start costs.
 
 import os
+import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeVar
 
 import apsw
@@ -33,7 +34,7 @@ class Settings(NamedTuple):
     """How a store file is opened.
 
     Attributes:
-        path: the file; its folder must exist.
+        path: the file, from the root on; its folder must exist.
         durability: ``full`` survives power loss; ``normal`` a process crash only, and may lose the last
             commits on power loss; ``off`` may corrupt the file on power loss and is for experiments.
         timeout: seconds to wait for another process's lock.
@@ -42,7 +43,7 @@ class Settings(NamedTuple):
             that is written over is synced in about half the time of one that grows.
     """
 
-    path: Path
+    path: str
     durability: Durability = "full"
     timeout: float = 10.0
     read_only: bool = False
@@ -64,19 +65,21 @@ def create_file(settings: Settings) -> None:
     """
     path = settings.path
     try:
-        if path.is_dir():
+        found = _found(path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
             raise NotADatabaseError(store=settings.url, detail="it is a folder")
-        if path.exists():
+        if found is not None:
             return
         if settings.read_only:
             detail = "there is no such file, and read-only opens make none"
             raise StoreUnavailableError(store=settings.url, detail=detail)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        fsync_folder(path.parent)
+        fsync_folder(os.path.dirname(path))
     except FileExistsError:  # another process was faster
         return
     except FileNotFoundError:
-        raise ConfigurationError(f"{settings.url}: the folder {path.parent} does not exist; make it first") from None
+        folder = os.path.dirname(path)
+        raise ConfigurationError(f"{settings.url}: the folder {folder} does not exist; make it first") from None
     except (OSError, ValueError) as error:
         raise mapped_os(error, settings.url) from error
 
@@ -84,13 +87,21 @@ def create_file(settings: Settings) -> None:
 def identity(settings: Settings) -> tuple[int, int]:
     """What tells the file from all others, whatever it is called."""
     try:
-        stat = settings.path.stat()
+        found = os.stat(settings.path)
     except OSError as error:
         raise mapped_os(error, settings.url) from error
-    return stat.st_dev, stat.st_ino
+    return found.st_dev, found.st_ino
 
 
-def fsync_folder(path: Path) -> None:
+def _found(path: str) -> os.stat_result | None:
+    """What there is at a path, or None."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def fsync_folder(path: str | os.PathLike[str]) -> None:
     """Make the names in a folder durable."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -108,7 +119,7 @@ def connect(settings: Settings, *, writable: bool) -> apsw.Connection:
     if tuple(map(int, apsw.sqlitelibversion().split("."))) < MINIMUM_SQLITE:
         raise ConfigurationError(f"SQLite {apsw.sqlitelibversion()} can lose data in WAL mode; upgrade apsw")
     path = settings.path
-    if not path.exists():
+    if _found(path) is None:
         raise StoreUnavailableError(store=settings.url, detail="the file is gone")
     if not os.access(path, os.R_OK):
         raise StorePermissionError(store=settings.url, detail="the file can't be read by this user")
@@ -116,7 +127,7 @@ def connect(settings: Settings, *, writable: bool) -> apsw.Connection:
         raise StoreReadOnlyError(store=settings.url, detail="this user can't write the file; open with ?mode=ro")
     flags = apsw.SQLITE_OPEN_READONLY if settings.read_only else apsw.SQLITE_OPEN_READWRITE
     try:
-        connection = apsw.Connection(str(path), flags=flags, vfs=settings.vfs, statementcachesize=64)
+        connection = apsw.Connection(path, flags=flags, vfs=settings.vfs, statementcachesize=64)
     except apsw.Error as error:
         raise mapped(error, settings.url) from error
     try:
@@ -162,7 +173,7 @@ def _make_certain(connection: apsw.Connection, settings: Settings) -> None:
     """
     _patiently(lambda: connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE), settings)
     try:
-        fsync_folder(settings.path.parent)
+        fsync_folder(os.path.dirname(settings.path))
     except OSError as error:
         raise StoreUnavailableError(store=settings.url, detail=str(error)) from None
 

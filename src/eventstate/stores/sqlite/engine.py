@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from collections.abc import Callable, Generator, Sequence
@@ -20,10 +19,9 @@ from eventstate.stores.sqlite.faults import mapped
 from eventstate.stores.sqlite.group import GroupCommit, Member
 from eventstate.stores.sqlite.readers import Readers
 from eventstate.stores.sqlite.reading import StreamNames
+from eventstate.stores.sqlite.reporting import warn
 from eventstate.stores.sqlite.watching import Watching
 from eventstate.stores.sqlite.writing import StreamNumbers, Writing
-
-log = logging.getLogger("eventstate.sqlite")
 
 MAX_KNOWN_STREAMS = 100_000
 
@@ -226,7 +224,7 @@ class Engine:
 
     def _poison(self, error: apsw.Error | None) -> None:
         """Never use a connection again whose COMMIT or sync failed: the kernel may have dropped its pages."""
-        log.warning("%s: a commit failed (%s); its connection is replaced", self.settings.url, error)
+        warn("%s: a commit failed (%s); its connection is replaced", self.settings.url, error)
         writer, self._writer = self._writer, None
         if writer is not None:
             with suppress(apsw.Error):

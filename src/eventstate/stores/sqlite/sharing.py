@@ -8,12 +8,11 @@ opens new ones when it next needs them. The child begins with a clean table.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -29,6 +28,7 @@ _shared: dict[tuple[tuple[int, int], bool], Engine] = {}
 _sharing = threading.Lock()
 _inherited: set[tuple[int, int]] = set()
 """Files to which this process inherited connections that were in use."""
+_kept: list[apsw.Connection] = []
 
 
 def shared_engine(settings: Settings, new_node: Callable[[], str]) -> Engine:
@@ -75,6 +75,8 @@ def _before_fork() -> None:
     _sharing.acquire(timeout=FORK_PATIENCE_SECONDS)
     for engine in all_engines():
         engine.rest(FORK_PATIENCE_SECONDS)
+    if apsw.connections():
+        _load_ctypes()  # here: in the child an import could wait for a thread that is not there
 
 
 def _after_fork_in_parent() -> None:
@@ -89,14 +91,31 @@ def _after_fork_in_child() -> None:
     _sharing = threading.Lock()
     _shared.clear()
     for connection in apsw.connections():
-        # Kept for ever: closing it here could delete the parent's log.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        _keep_for_ever(connection)
         with suppress(apsw.Error, EventStateError):
-            _inherited.add(identity(Settings(path=Path(connection.filename))))
+            _inherited.add(identity(Settings(path=connection.filename)))
     for engine in all_engines():
         if not engine.is_resting:
             with suppress(EventStateError):
                 _inherited.add(identity(engine.settings))
+
+
+def _load_ctypes() -> Any:
+    """What makes an object outlive even the interpreter; few programs fork in the middle of a commit."""
+    try:
+        import ctypes
+    except (ImportError, OSError):  # no file can be opened any more
+        return None
+    return ctypes
+
+
+def _keep_for_ever(connection: apsw.Connection) -> None:
+    """Never close a connection that belongs to the parent: that could delete the parent's log."""
+    ctypes = _load_ctypes()
+    if ctypes is None:
+        _kept.append(connection)  # until the interpreter ends, and `connect` has it leave the log alone then
+    else:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

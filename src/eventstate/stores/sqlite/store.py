@@ -14,7 +14,6 @@ from eventstate.stores.sqlite import reading
 from eventstate.stores.sqlite.connection import Durability, Settings
 from eventstate.stores.sqlite.engine import Engine
 from eventstate.stores.sqlite.sharing import release_engine, shared_engine
-from eventstate.stores.sqlite.vacuum import vacuum
 from eventstate.stores.watching import Watch
 
 
@@ -134,6 +133,8 @@ class SqliteStore(Closing):
         self._check_open()
         if self._settings.read_only:
             raise StoreReadOnlyError(store=self.url, detail="it was opened with ?mode=ro")
+        from eventstate.stores.sqlite.vacuum import vacuum  # seldom asked for
+
         await self._runtime.run_blocking(lambda: vacuum(self._engine))
 
     async def aclose(self) -> None:

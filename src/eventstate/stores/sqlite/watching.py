@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 
@@ -11,9 +10,8 @@ import apsw
 from eventstate.core.documents import Batch, Key
 from eventstate.errors import EventStateError
 from eventstate.runtime.base import Runtime
+from eventstate.stores.sqlite.reporting import warn
 from eventstate.stores.watching import Watch, Watches, changed_keys
-
-log = logging.getLogger("eventstate.sqlite")
 
 BUSY_SECONDS = 0.003
 IDLE_SECONDS = 0.02
@@ -85,7 +83,7 @@ class Watching:
         except (apsw.Error, EventStateError) as error:
             if not self._has_failed:
                 self._has_failed = True
-                log.warning("looking for changes failed, and is tried again until it works: %s", error)
+                warn("looking for changes failed, and is tried again until it works: %s", error)
             self._disconnect()
             return None
 
