@@ -78,7 +78,7 @@ def judge(told: Sequence[str], logs: Sequence[Path], closed: float) -> None:
     first, *updates, last = told
     assert first == "subscribed"
     assert last.startswith("ended ")
-    assert float(last.split()[1]) - closed < 5.0
+    assert float(last.split()[1]) - closed < PATIENCE
     found: list[list[tuple[int, int]]] = [[] for _ in logs]
     for line in updates:
         task, version, status, _ = line.split()

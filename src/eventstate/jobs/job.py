@@ -294,10 +294,10 @@ def evolve(job: Job, event: JobEvent) -> Job:
             return _queued(event)
         case JobStarted():
             return replace(
-                _named(job, event),
+                job,
+                **(_named(job, event) | {"attempt": event.attempt}),
                 status=RUNNING,
                 spec=event.spec or job.spec,
-                attempt=event.attempt,
                 worker=event.worker,
                 started_at=event.at,
                 completed_at=None,
@@ -356,35 +356,38 @@ def _queued(event: JobQueued) -> Job:
 
 
 def _ended(job: Job, event: JobCompleted | JobFailed | JobTimedOut | JobDied | JobLost | JobCancelled) -> Job:
-    ended = replace(job, completed_at=event.at, cancel_requested=False, asked=False)
+    ended: dict[str, Any] = {"completed_at": event.at, "cancel_requested": False, "asked": False}
     match event:
         case JobCompleted():
-            return replace(_named(ended, event), status=COMPLETED, result=event.result, error_message=None)
+            ended |= _named(job, event)
+            return replace(job, **ended, status=COMPLETED, result=event.result, error_message=None)
         case JobFailed() | JobTimedOut():
+            ended |= _named(job, event)
             counted = job.failures if job.status == LOST or job.asked else job.failures + 1
             status = FAILED if isinstance(event, JobFailed) else TIMEOUT
             result = event.result or job.result
-            return replace(
-                _named(ended, event), status=status, failures=counted, result=result, error_message=event.error
-            )
+            return replace(job, **ended, status=status, failures=counted, result=result, error_message=event.error)
         case JobDied():
             result = event.result or job.result
-            return replace(ended, status=DEAD, failures=job.failures + 1, result=result, error_message=event.error)
+            return replace(
+                job, **ended, status=DEAD, failures=job.failures + 1, result=result, error_message=event.error
+            )
         case JobLost():
-            return replace(ended, status=LOST, failures=job.failures + 1, losses=job.losses + 1, asked=event.asked)
+            ended |= {"failures": job.failures + 1, "losses": job.losses + 1, "asked": event.asked}
+            return replace(job, **ended, status=LOST)
         case JobCancelled():
-            return replace(ended, status=CANCELLED, result=event.result or job.result, error_message=event.reason)
+            result = event.result or job.result
+            return replace(job, **ended, status=CANCELLED, result=result, error_message=event.reason)
 
 
-def _named(job: Job, event: JobStarted | JobCompleted | JobFailed | JobTimedOut) -> Job:
-    """The job with what an event says of one that was not known before."""
-    return replace(
-        job,
-        run_id=job.run_id or event.run_id,
-        workstream_id=job.workstream_id or event.workstream_id,
-        tool=event.tool or job.tool,
-        attempt=max(job.attempt, event.attempt),
-    )
+def _named(job: Job, event: JobStarted | JobCompleted | JobFailed | JobTimedOut) -> dict[str, Any]:
+    """What an event says of a job that was not known before."""
+    return {
+        "run_id": job.run_id or event.run_id,
+        "workstream_id": job.workstream_id or event.workstream_id,
+        "tool": event.tool or job.tool,
+        "attempt": max(job.attempt, event.attempt),
+    }
 
 
 JOBS: Final[Machine[Job, JobEvent]] = Machine("job", Job(), evolve, transitions=TRANSITIONS, state_of="status")

@@ -22,7 +22,7 @@ from eventstate.jobs.runs.progress import (
     evolve_workstream,
 )
 from eventstate.machines.core import PersisterCore
-from eventstate.machines.states import Transition
+from eventstate.machines.past import Transition
 from eventstate.stores.base import Store
 
 _RULES: Final[dict[str, tuple[Any, Any, frozenset[tuple[str, str, str]]]]] = {
@@ -43,7 +43,7 @@ async def audit_jobs(store: Store, governor: str = "jobs") -> list[str]:
     expected: set[str] = set()
     after: str | None = ""
     while after is not None:
-        items, after = await core.recover_page(after)
+        items, after = await core.upkeep.recover_page(after)
         for item in items:
             machine, _, id = item.id.partition("-")
             if machine not in _RULES:
@@ -62,7 +62,7 @@ async def audit_jobs(store: Store, governor: str = "jobs") -> list[str]:
 async def _stream(core: PersisterCore, state_id: str, machine: str, stored: Any) -> list[str]:
     initial, evolving, table = _RULES[machine]
     try:
-        steps, _ = await core.history_page(state_id, 1, None, limit=1_000_000)
+        steps, _ = await core.past.history_page(state_id, 1, None, limit=1_000_000)
     except CorruptionError as error:
         return [f"{state_id}: {error}"]
     own = [step for step in steps if not step.action.startswith("$")]

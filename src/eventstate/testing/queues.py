@@ -1,7 +1,8 @@
 """Judges a queue: whether every job's log, its stored state and the documents about it tell one story.
 
-Nobody may write to the store meanwhile. The log is folded from its bytes, by the machine's own `evolve` but without
-the library's readers.
+Its parts are read one after the other. So where something does not fit, it looks again: what is wrong stays so, what
+was only read before and after a commit does not. The log is folded from its bytes, by the machine's own `evolve` but
+without the library's readers.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _EVENTS: Final[Mapping[str, Any]] = {
     )
 }
 _PREFIX: Final = f"{JOBS.name}-"
+
+LOOKS: Final = 3
+"""How often a problem must be seen, one time after the other."""
 
 Documents = Mapping[str, Mapping[str, Any]]
 """Values by id, by collection."""
@@ -103,10 +107,20 @@ class _Judgement:
         self._ledger = None if ledger is None else f"{ledger}-"
 
     async def problems(self, *, is_over: bool) -> list[str]:
+        found = await self._look(is_over)
+        for _ in range(LOOKS - 1):
+            if not found:
+                break
+            again = frozenset(await self._look(is_over))
+            found = [problem for problem in found if problem in again]
+        return found
+
+    async def _look(self, is_over: bool) -> list[str]:
         told, problems = await self._told()
         heads = {
-            document.key.id.removeprefix(_PREFIX): orjson.loads(document.body)
+            document.key.id.removeprefix(_PREFIX): head
             for document in await self._all(HEAD, _PREFIX)
+            if (head := orjson.loads(document.body))["n"]  # without events it only keeps a late copy of a batch out
         }
         documents = await self._documents()
         fences = {document.key for document in await self._all(FENCE, layout.JOB_FENCE)}

@@ -11,27 +11,30 @@ from unittest.mock import patch
 
 import pytest
 
-from eventstate import JobResult, JobSpec, JobStateStore, Orchestrator, open_store
+from eventstate import JobResult, JobSpec, JobStateStore, open_store
 from eventstate.jobs.orchestrator import orchestrator, subprocess_tool
+from eventstate.jobs.orchestrator.orchestrating import Orchestrating, Perform
 from eventstate.jobs.orchestrator.output import Output
 from tests.jobs.orchestrator import test_orchestrator, test_tools
 
 pytestmark = pytest.mark.backend("memory")
 
 
-def errors_of_the_store_are_printed(self: Orchestrator, job: JobSpec, result: JobResult, attempt: int) -> JobResult:
+async def errors_of_the_store_are_printed(
+    self: Orchestrating, job: JobSpec, result: JobResult, attempt: int
+) -> JobResult:
     try:
-        self.state_store.update_job_result(job, result, attempt=attempt)
+        await self._store.update_job_result(job, result, attempt=attempt)
     except Exception as error:  # as if a job must not fail for its bookkeeping
         print(error)
     return result
 
 
-def marked_when_it_is_done(self: Orchestrator, job: JobSpec) -> JobResult:
-    self._create_parents(job.run_id, job.workstream_id)
-    result = self._done(job, 1)
-    self.state_store.mark_job_running(job.job_id, run_id=job.run_id, workstream_id=job.workstream_id)
-    return self._recorded(job, result, 1)
+async def marked_when_it_is_done(self: Orchestrating, job: JobSpec, perform: Perform) -> JobResult:
+    await self.create_parents(job.run_id, job.workstream_id)
+    done = await self._done(job, 1, perform)
+    await self._store.mark_job_running(job.job_id, run_id=job.run_id, workstream_id=job.workstream_id)
+    return await self._recorded(job, done.result, 1)
 
 
 def a_tool_that_raises_is_done(_error: Exception, _seconds: float) -> JobResult:
@@ -48,8 +51,8 @@ def codes_are_those_of_popen(returncode: int) -> int:
 
 
 BUGS: list[tuple[Any, Any, Callable[..., None]]] = [
-    (Orchestrator, errors_of_the_store_are_printed, test_orchestrator.test_a_store_that_fails_is_never_a_success),
-    (Orchestrator, marked_when_it_is_done, test_orchestrator.test_a_job_is_running_while_it_runs),
+    (Orchestrating, errors_of_the_store_are_printed, test_orchestrator.test_a_store_that_fails_is_never_a_success),
+    (Orchestrating, marked_when_it_is_done, test_orchestrator.test_a_job_is_running_while_it_runs),
     (orchestrator, a_tool_that_raises_is_done, test_orchestrator.test_exit_codes_and_statuses),
     (Output, everything_is_kept, test_tools.test_endless_output_takes_little_memory),
     (subprocess_tool, codes_are_those_of_popen, test_tools.test_with_and_without_a_keeper_all_is_the_same),

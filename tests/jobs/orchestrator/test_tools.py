@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def is_alive(pid: int) -> bool:
     return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes() if Path("/proc/self").exists() else True
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -160,7 +161,7 @@ SubprocessTool(keeper=sys.argv[2] == "keeper").run(job, ToolContext("j"))
 def test_programs_die_with_whoever_wanted_them(keeper: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     process = subprocess.Popen([sys.executable, "-c", ORPHAN, str(log), keeper])
-    eventually(lambda: log.exists() and len(log.read_text(encoding="utf-8").split()) == 2, seconds=60)
+    eventually(lambda: log.exists() and len(log.read_text(encoding="utf-8").split()) == 2)
     program, child = map(int, log.read_text(encoding="utf-8").split())
     assert is_alive(program)
     assert is_alive(child)
@@ -187,13 +188,28 @@ yes | head -1; trap 'echo caught' HUP USR1; kill -HUP 0; kill -USR1 0; echo done
 """
 
 
+@contextmanager
+def hangup(handling: signal.Handlers) -> Iterator[None]:
+    """This process, and so what it starts, ignores SIGHUP or does not. How the tests were started does not count."""
+    before = signal.signal(signal.SIGHUP, handling)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("handling", [signal.SIG_DFL, signal.SIG_IGN])
 @pytest.mark.parametrize("env", [{"LANG": "C", "LC_ALL": ""}, {"LC_CTYPE": "C", "LC_ALL": ""}])
-def test_a_program_does_not_feel_its_keeper(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_does_not_feel_its_keeper(
+    env: dict[str, str], handling: signal.Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LC_CTYPE", raising=False)
     spec = JobSpec("j", command={"exe": "sh", "args": ["-c", FELT]}, env=env)
-    kept, alone = (SubprocessTool(keeper=keeper).run(spec, ToolContext("j")) for keeper in (True, False))
+    with hangup(handling):
+        kept, alone = (SubprocessTool(keeper=keeper).run(spec, ToolContext("j")) for keeper in (True, False))
     assert (kept.exit_code, kept.stdout, kept.stderr) == (alone.exit_code, alone.stdout, alone.stderr)
-    assert kept.stdout.endswith("y\ncaught\ncaught\ndone\n")
+    caught = 2 if handling is signal.SIG_DFL else 1  # a shell can't trap what was ignored when it began
+    assert kept.stdout.endswith("y\n" + "caught\n" * caught + "done\n")
     assert kept.stderr == "", "writing to a closed pipe ends a program silently"
 
 

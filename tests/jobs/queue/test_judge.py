@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from eventstate import ANY, JobQueue, JobRequest, Machine, StateMachinePersister, open_store
-from eventstate.core.documents import DOCUMENT, FENCE, HEAD, Batch, Delete, Key, Put, Require
+from eventstate.core.documents import DOCUMENT, FENCE, HEAD, Batch, Delete, Key, Page, Put, Require
 from eventstate.jobs.job import JOBS, JobCompleted, JobRequeued, JobStarted
 from eventstate.jobs.queue.claiming import Claim
 from eventstate.jobs.queue.job_queue import queueing_of
@@ -16,6 +17,7 @@ from eventstate.jobs.queue.layout import WorkerMark, worker_lock
 from eventstate.runtime.blocking import drive
 from eventstate.runtime.clock import unique
 from eventstate.stores.base import Store
+from eventstate.testing.faults import FaultyStore
 from eventstate.testing.queues import queue_problems
 
 pytestmark = pytest.mark.backend("memory")
@@ -170,3 +172,36 @@ def test_a_release_that_was_lost_is_told(scene: Scene) -> None:
     assert queue_problems(scene.store, ledger="ledger") == [
         "job waits waits for ready, which has ended, and nobody will tell"
     ]
+
+
+class Meanwhile(FaultyStore):
+    """Something happens between the reads of the log and the heads, each time so many times."""
+
+    def __init__(self, store: Store, happens: Callable[[], object], times: int) -> None:
+        super().__init__(store)
+        self._happens = happens
+        self.left = times
+
+    async def scan(self, kind: str, owner: str, **options: Any) -> Page:
+        if kind == HEAD and self.left:
+            self.left -= 1
+            self._happens()
+        return await super().scan(kind, owner, **options)
+
+
+def test_what_happens_between_its_reads_is_no_violation(scene: Scene) -> None:
+    ending = queueing_of(scene.queue).ending
+    store = Meanwhile(scene.store, lambda: scene.end(scene.second), times=1)
+    assert queue_problems(store, ledger="ledger") == []
+    assert store.left == 0
+    late = Meanwhile(scene.store, lambda: drive(ending.report_late(scene.first, "failed", None)), times=100)
+    assert queue_problems(late, ledger="ledger") == []
+    assert late.left == 98
+
+
+def test_a_violation_is_told_whatever_happens_meanwhile(scene: Scene) -> None:
+    ending = queueing_of(scene.queue).ending
+    scene.remove(DOCUMENT, "running/")
+    late = Meanwhile(scene.store, lambda: drive(ending.report_late(scene.first, "failed", None)), times=100)
+    assert "job runs: it is running, and found in no list" in queue_problems(late, ledger="ledger")
+    assert late.left == 97

@@ -20,7 +20,9 @@ from hypothesis.stateful import (
 
 from eventstate import InvalidInputError, JobFinishedError, JobQueue, JobRequest, JobRules, LeaseLostError, open_store
 from eventstate.jobs.queue import claiming
+from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
+from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.job_queue import queueing_of
 from eventstate.jobs.queue.layout import WorkerMark, worker_lock
 from eventstate.runtime.blocking import drive
@@ -151,7 +153,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        claim = drive(self.queueing.claiming.claim(self.mark, QUEUES))
+        self.claimed(drive(self.queueing.claiming.claim(self.mark, QUEUES)))
+
+    def claimed(self, claim: Claim | None) -> None:
+        """It is the first of those that are ready."""
         expected = self.ready()
         assert (claim.job_id if claim else None) == (expected[0] if expected else None)
         if claim is not None:
@@ -160,17 +165,25 @@ class QueueMachine(RuleBasedStateMachine):
             self.claims.append(claim)
 
     @precondition(lambda self: bool(self.claims))
-    @rule(which=st.integers(0, 30), outcome=st.sampled_from(["completed", "completed", "failed"]))
-    def report(self, which: int, outcome: str) -> None:
+    @rule(which=st.integers(0, 30), outcome=st.sampled_from(["completed", "completed", "failed"]), chains=st.booleans())
+    def report(self, which: int, outcome: str, chains: bool) -> None:
         claim = self.claims.pop(which % len(self.claims))
-        job = self.jobs[claim.job_id]
-        moved = drive(self.queueing.ending.report(claim, outcome, {}, None))
+        chained = None
+        if chains:
+            chained = drive(self.queueing.chaining.report(claim, Report(outcome, {}, None), Doubt(), QUEUES))
+        moved = chained.moved if chained is not None else drive(self.queueing.ending.report(claim, outcome, {}, None))
         if moved.release is not None:
             drive(self.queueing.releasing.release(moved.release))
+        self.reported(claim.job_id, outcome)
+        if chained is not None and chained.claim is not None:
+            self.claimed(chained.claim)
+
+    def reported(self, id: str, outcome: str) -> None:
+        job = self.jobs[id]
         if outcome == "completed":
-            self.ended(claim.job_id, "completed")
+            self.ended(id, "completed")
         elif not job.wanted:
-            self.ended(claim.job_id, "cancelled")
+            self.ended(id, "cancelled")
         else:
             job.failures += 1
             if job.asks and job.failures == 1:
@@ -178,7 +191,7 @@ class QueueMachine(RuleBasedStateMachine):
             elif job.failures <= job.retries:
                 job.status = "queued"
             else:
-                self.ended(claim.job_id, "dead" if job.retries else "failed")
+                self.ended(id, "dead" if job.retries else "failed")
 
     @precondition(lambda self: bool(self.claims))
     @rule(heals=st.booleans())
@@ -214,6 +227,11 @@ class QueueMachine(RuleBasedStateMachine):
         for claim in self.lost:
             with pytest.raises(LeaseLostError):
                 drive(self.queueing.ending.report(claim, "completed", {}, None))
+        # Edges outlive a job that waited and was cancelled: then there is nothing to chain, and so nothing to refuse.
+        is_named = any(self.lost[0].job_id in job.requires | job.after for job in self.jobs.values())
+        if self.ready() and not is_named and self.lost[0].slot is None:
+            with pytest.raises(LeaseLostError):
+                drive(self.queueing.chaining.report(self.lost[0], Report("completed", {}, None), Doubt(), QUEUES))
 
     @precondition(lambda self: bool(self.jobs))
     @rule(which=st.integers(0, 30))

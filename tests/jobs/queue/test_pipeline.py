@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventstate import JobQueue, JobRequest, open_store
+from eventstate import JobQueue, JobRequest, JobRules, Worker, open_store
 from eventstate.testing.queues import queue_problems
 
 pytestmark = [pytest.mark.serial, pytest.mark.backend("sqlite")]
@@ -38,16 +38,45 @@ def test_a_worker_is_terminated_and_ends_its_job(tmp_path: Path) -> None:
         queue.queue_jobs([JobRequest(job_id=str(number), tool="fetch") for number in range(200)])
         worker = subprocess.Popen([sys.executable, str(EXAMPLE), "--worker", url, "w"])
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while not list(queue.list_jobs(status="completed")):
                 assert time.monotonic() < until
                 time.sleep(0.05)
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(20) == 0
+            assert worker.wait(60) == 0
         finally:
             worker.kill()
             worker.wait()
-        assert {depth.running for depth in queue.depths()} == {0}
+        assert sum(depth.running for depth in queue.depths()) == 0
         assert queue_problems(store, ledger="ledger") == []
-        assert {state.data.status for state in queue.list_jobs()} == {"completed", "queued"}
+        assert {state.data.status for state in queue.list_jobs()} <= {"completed", "queued"}
         assert sum(state.data.losses for state in queue.list_jobs()) == 0
+
+
+def test_workers_killed_between_an_end_and_the_next_claim(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    rules = JobRules(max_losses=100)
+    with open_store(url) as store:
+        queue = JobQueue(store)
+        queue.queue_jobs([JobRequest(job_id=f"{n:03}", tool="sum", on_lost="requeue", rules=rules) for n in range(250)])
+        for number in range(2):
+            worker = subprocess.Popen([sys.executable, str(EXAMPLE), "--worker", url, f"w{number}"])
+            try:
+                left, until = ready(queue), time.monotonic() + 60
+                while ready(queue) > left - 10:
+                    assert time.monotonic() < until
+                    time.sleep(0.002)
+            finally:
+                worker.kill()
+                worker.wait()
+            assert queue_problems(store, ledger="ledger") == []
+        time.sleep(1.1)  # the lease of the last one
+        queue.heal()
+        assert sum(depth.running for depth in queue.depths()) == 0
+        Worker(queue, {"sum": lambda _job, _context: None}).run(until_idle=True)
+        assert queue_problems(store, ledger="ledger", is_over=True) == []
+        assert {state.data.status for state in queue.list_jobs()} == {"completed"}
+
+
+def ready(queue: JobQueue) -> int:
+    return sum(depth.ready for depth in queue.depths())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,14 +32,18 @@ from eventstate import (
     Worker,
     open_store,
 )
+from eventstate.core.documents import Key
+from eventstate.core.settlement import TokenRef
 from eventstate.jobs.queue import attempts, claiming
 from eventstate.jobs.queue import worker as workers
 from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.job_queue import queueing_of
+from eventstate.runtime.blocking import drive
 from eventstate.stores.base import Store
+from eventstate.testing.faults import FaultyStore
 from eventstate.testing.queues import queue_problems
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -259,11 +264,10 @@ def test_a_worker_that_is_stopped_leaves_a_tool_that_does_not_end(
     store: Store, queue: JobQueue, monkeypatch: pytest.MonkeyPatch, is_down: bool
 ) -> None:
     monkeypatch.setattr(workers, "UNWINDING_SECONDS", 0.05)
-    ending, began, release = queueing_of(queue).ending, threading.Event(), threading.Event()
+    ending, began, release = queueing_of(queue).ending, threading.Barrier(3), threading.Event()
 
-    def deaf(job: JobSpec, _context: ToolContext) -> None:
-        if job.job_id == "b":
-            began.set()
+    def deaf(_job: JobSpec, _context: ToolContext) -> None:
+        began.wait(PATIENCE)
         release.wait(PATIENCE)
 
     async def down(*_args: Any, **_options: Any) -> Any:
@@ -272,7 +276,7 @@ def test_a_worker_that_is_stopped_leaves_a_tool_that_does_not_end(
     honest = ending.give_back
     queue.queue_jobs([request("a"), request("b", on_lost="requeue")])
     with working(Worker(queue, {"t": deaf}, grace=0, slots=2)):
-        assert began.wait(PATIENCE)
+        began.wait(PATIENCE)
         if is_down:
             monkeypatch.setattr(ending, "give_back", down)
     monkeypatch.setattr(ending, "give_back", honest)
@@ -361,6 +365,91 @@ def test_a_report_is_made_again_as_the_same_one(queue: JobQueue, monkeypatch: py
     assert len(doubts) == 2
     assert isinstance(doubts[0], Doubt)
     assert doubts[0] is doubts[1]
+
+
+def test_a_busy_worker_ends_and_claims_in_one_commit(store: Store) -> None:
+    faulty = FaultyStore(store)
+    queue = JobQueue(faulty)
+    queue.queue_jobs([request(f"{number:02d}") for number in range(20)])
+    sent = len(faulty.sent)
+    seen: list[str] = []
+    assert Worker(queue, {"t": lambda job, _context: seen.append(job.job_id)}).run(until_idle=True) == 20
+    assert seen == sorted(seen)
+    assert 21 <= len(faulty.sent) - sent < 30  # where each job had two it would be more than 40
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_a_tool_that_changes_what_it_is_handed_changes_no_job(store: Store, queue: JobQueue) -> None:
+    def greedy(job: JobSpec, _context: ToolContext) -> None:
+        job.command["list"].append("more")
+        job.metadata["mine"] = True
+
+    queue.queue_jobs([request(id, command={"list": [1]}) for id in "abcdef"])
+    Worker(queue, {"t": greedy}).run(until_idle=True)
+    assert [queue.job(id).spec for id in "abcdef"] == [{"command": {"list": [1]}}] * 6
+    assert queue_problems(store, is_over=True) == []
+
+
+def test_what_was_claimed_with_an_end_is_done_by_a_worker_that_is_stopped(store: Store, queue: JobQueue) -> None:
+    chaining, claimed = queueing_of(queue).chaining, list[str]()
+    honest = chaining.report
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        chained = await honest(*args, **options)
+        if chained is not None and chained.claim is not None:
+            claimed.append(chained.claim.job_id)
+            worker.stop()
+        return chained
+
+    chaining.report = slow
+    queue.queue_jobs([request(f"{number:02d}") for number in range(20)])
+    worker = Worker(queue, {"t": nothing})
+    with working(worker):
+        until(lambda: claimed, "a job is claimed with the end of another one")
+    (last,) = claimed
+    assert {state.id for state in queue.list_jobs(status="completed")} == {f"job-{n:02d}" for n in range(int(last) + 1)}
+    assert worker.done == int(last) + 1
+    assert queue_problems(store) == []
+
+
+def test_a_claim_whose_answer_was_lost_with_an_end_is_given_back(store: Store, queue: JobQueue) -> None:
+    chaining, lost = queueing_of(queue).chaining, list[str]()
+    honest = chaining.report
+
+    async def unanswered(claim: Any, report: Any, doubt: Doubt, *args: Any, **options: Any) -> Any:
+        chained = await honest(claim, report, doubt, *args, **options)
+        if chained is None or chained.claim is None or lost:
+            return chained
+        lost.append(chained.claim.job_id)
+        version = next(state.version for state in queue.list_jobs() if state.id == f"job-{claim.job_id}")
+        doubt.token = str(TokenRef(id=token_of(store, claim.job_id, version), **place(claim.job_id, version)))
+        doubt.result = chained.moved
+        return None
+
+    chaining.report = unanswered
+    queue.queue_jobs([request(f"{number:02d}") for number in range(20)])
+    assert Worker(queue, {"t": nothing}, ttl=0.3).run(until_idle=True) == 20
+    assert {state.id: state.data.attempt for state in queue.list_jobs() if state.data.attempt > 1} == {
+        f"job-{lost[0]}": 2
+    }
+    assert queue_problems(store, is_over=True) == []
+
+
+def place(job_id: str, version: int) -> dict[str, Any]:
+    return {"owner": "jobs", "stream": f"job-{job_id}", "version": version, "minted": 0}
+
+
+def token_of(store: Store, job_id: str, version: int) -> str:
+    """The token of the commit that wrote an entry."""
+    key = Key("entry", "jobs", f"job-{job_id}", version)
+    return json.loads(drive(store.get([key])).documents[key].body)["t"]
+
+
+def test_slots_that_end_at_the_same_time_do_not_wait_for_each_other(store: Store, queue: JobQueue) -> None:
+    queue.queue_jobs([request(f"{number:02d}") for number in range(40)])
+    assert Worker(queue, {"t": nothing}, slots=4).run(until_idle=True) == 40
+    assert {state.data.attempt for state in queue.list_jobs()} == {1}
+    assert queue_problems(store, is_over=True) == []
 
 
 def test_jobs_of_any_number_of_limits_are_found(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:

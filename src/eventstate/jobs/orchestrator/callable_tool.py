@@ -38,9 +38,14 @@ class CallableTool:
             value = self._function(job, context)
         except Exception as error:  # noqa: BLE001 - whatever it raises is how the job ended
             return raised_result(error, time.monotonic() - started)
-        if isinstance(value, JobResult):
-            return value
-        return JobResult(0, duration_s=time.monotonic() - started, metadata=_kept(value))
+        return result_of(value, time.monotonic() - started)
+
+
+def result_of(value: Any, seconds: float) -> JobResult:
+    """The result of a job whose function has returned something."""
+    if isinstance(value, JobResult):
+        return value
+    return JobResult(0, duration_s=seconds, metadata=_kept(value))
 
 
 def _kept(value: Any) -> dict[str, Any]:
@@ -60,7 +65,7 @@ def stopped_result(timed_out: bool, seconds: float) -> JobResult:
     return JobResult(CANCELLED_CODE, duration_s=seconds, stderr="cancelled", metadata={"cancelled": True})
 
 
-def raised_result(error: Exception, seconds: float) -> JobResult:
+def raised_result(error: BaseException, seconds: float) -> JobResult:
     """The result of a job whose tool raised: it has failed, unless it was told to stop and let that pass."""
     if isinstance(error, ToolStoppedError):
         return stopped_result(error.timed_out, seconds)

@@ -30,8 +30,9 @@ def keep(pipe: int, locale: str, argv: list[str]) -> int:
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write)
-    for number in NOTED:  # a handler is not passed on to the program
-        signal.signal(number, _noted)
+    for number in NOTED:  # a handler is not passed on to the program; what is ignored, as under nohup, is
+        if number == signal.SIGCHLD or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _noted)
     try:
         program = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=IGNORED)
     except OSError as error:

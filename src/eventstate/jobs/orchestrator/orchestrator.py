@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-from eventstate.errors import AlreadyExistsError, ConfigurationError, InvalidInputError, NotFoundError
-from eventstate.jobs.job import RUNNING
-from eventstate.jobs.orchestrator.callable_tool import CANCELLED_CODE, raised_result
+from eventstate.errors import ConfigurationError, InvalidInputError
+from eventstate.jobs.orchestrator.callable_tool import raised_result
+from eventstate.jobs.orchestrator.orchestrating import Awaited, Done, Orchestrating
 from eventstate.jobs.orchestrator.subprocess_tool import SubprocessTool
 from eventstate.jobs.orchestrator.tool import Tool, ToolContext, Tools
 from eventstate.jobs.runs.interface import StateInterface
 from eventstate.jobs.runs.job_state_store import JobStateStore
-from eventstate.jobs.runs.results import NO_JOB_FILE, TOOL_FAILED, UNKNOWN_TOOL, JobResult
+from eventstate.jobs.runs.results import NO_JOB_FILE, JobResult
 from eventstate.jobs.runs.specs import JobSpec
+from eventstate.runtime.blocking import drive
 
 if TYPE_CHECKING:
     from eventstate.jobs.queue.job_queue import JobQueue
@@ -59,7 +57,7 @@ class Orchestrator:
         self._owned = JobStateStore() if state_store is None else None
         self.state_store: StateInterface = self._owned if self._owned is not None else _given(state_store)
         self._queue = queue
-        self._creates_parents = create_parents
+        self._core = Orchestrating(Awaited(self.state_store), self.tools, creates_parents=create_parents)
 
     def run_job(self, path: str | os.PathLike[str]) -> JobResult:
         """Do the job of a file now, and return how it ended.
@@ -85,79 +83,14 @@ class Orchestrator:
 
     def run(self, job: JobSpec) -> JobResult:
         """The same for a job at hand."""
-        if not self._is_others(job):
-            self._create_parents(job.run_id, job.workstream_id)
-        attempt = self.state_store.mark_job_running(
-            job.job_id, run_id=job.run_id, workstream_id=job.workstream_id, tool=job.tool
-        )
-        result = JobResult(CANCELLED_CODE, stderr="interrupted")
-        try:
-            result = self._done(job, attempt)
-            return self._recorded(job, result, attempt)
-        except Exception:
-            raise
-        except BaseException:  # of the process, such as Ctrl-C: the job must not seem to run for ever
-            with suppress(Exception):
-                if self.state_store.get_job_status(job.job_id) == RUNNING:
-                    self._recorded(job, result, attempt)
-            raise
-
-    def _done(self, job: JobSpec, attempt: int) -> JobResult:
-        tool = self.tools.get(job.tool)
-        if tool is None:
-            known = ", ".join(sorted(self.tools)) or "none"
-            return JobResult(UNKNOWN_TOOL, stderr=f"no tool {job.tool!r}; known are {known}")
-        started = time.monotonic()
-        try:
-            context = ToolContext(job.job_id, attempt, job.metadata.get("timeout_seconds"))
-            return JobResult.of(tool.run(job, context))
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises is how its job ended
-            return raised_result(error, time.monotonic() - started)
-
-    def _recorded(self, job: JobSpec, result: JobResult, attempt: int) -> JobResult:
-        """Record a result; what a caller gets of it.
-
-        Raises:
-            Exception: what the store raised.
-        """
-        try:
-            counts = self.state_store.update_job_result(job, result, attempt=attempt)
-        except InvalidInputError as error:  # the tool's result can't be stored: then the tool has failed
-            if result.exit_code == TOOL_FAILED:
-                raise
-            return self._recorded(job, JobResult(TOOL_FAILED, stderr=f"its result can't be stored: {error}"), attempt)
-        except Exception as error:
-            error.add_note(f"job {job.job_id!r} ended with exit code {result.exit_code}; this is not recorded")
-            raise
-        return result if counts else replace(result, metadata={**result.metadata, "late": True})
-
-    def _is_others(self, job: JobSpec) -> bool:
-        """Whether it is known as a job of another run or workstream: it will be refused, so nothing is made for it."""
-        try:
-            known = self.state_store.get_job(job.job_id) if self._creates_parents else {}
-        except NotFoundError:
-            return False
-        named = {"run_id": job.run_id, "ws_id": job.workstream_id}
-        return any(other and known.get(what) not in (None, other) for what, other in named.items())
-
-    def _create_parents(self, run_id: str | None, workstream_id: str | None) -> None:
-        if not self._creates_parents:
-            return
-        store = self.state_store
-        if run_id is not None:
-            try:
-                store.get_run(run_id)
-            except NotFoundError:
-                _create(lambda: store.create_run(run_id=run_id))
-        if workstream_id is not None and store.get_workstream(workstream_id) is None:
-            _create(lambda: store.create_workstream(run_id, workstream_id))
+        return drive(self._core.run(job, _perform))
 
     def queue_job(self, job: JobRequest | JobSpec | Mapping[str, Any]) -> str:
         """Have a worker do a job later; its id. See `JobQueue.queue_job`."""
         from eventstate.jobs.queue.requests import JobRequest  # needed by few who run jobs
 
         request = JobRequest.of(job)
-        self._create_parents(request.run_id, request.workstream_id)
+        drive(self._core.create_parents(request.run_id, request.workstream_id))
         return self.queue.queue_job(request)
 
     @property
@@ -193,11 +126,12 @@ def _given(store: object) -> StateInterface:
     return cast("StateInterface", store)
 
 
-def _create(create: Callable[[], object]) -> None:
+async def _perform(tool: Tool, job: JobSpec, context: ToolContext) -> Done:
+    """Call a tool on the caller's own thread."""
     try:
-        create()
-    except AlreadyExistsError:  # somebody else just did
-        pass
+        return Done(JobResult.of(tool.run(job, context)))
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is how its job ended
+        return Done(raised_result(error, context.seconds))
 
 
 def _queue_of(store: StateInterface) -> JobQueue:

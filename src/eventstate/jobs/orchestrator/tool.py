@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, runtime_checkable
 
 from eventstate.core.ids import check_id
@@ -97,7 +99,7 @@ class Tools(Mapping[str, Tool]):
         """Have jobs of this name done by a tool, or by a function as `CallableTool` takes it.
 
         Raises:
-            ConfigurationError: there is another one of this name, or it is neither.
+            ConfigurationError: there is another one of this name, or it is neither, or a coroutine.
         """
         from eventstate.jobs.orchestrator.callable_tool import CallableTool
 
@@ -106,6 +108,8 @@ class Tools(Mapping[str, Tool]):
             raise ConfigurationError(f"there is a tool {name!r} already")
         if isinstance(tool, type):
             raise ConfigurationError(f"{tool!r} is a class: pass an object of it")
+        if is_coroutine(tool) or is_coroutine(getattr(tool, "run", None)):
+            raise ConfigurationError(f"{tool!r} is a coroutine: use AsyncWorker or AsyncOrchestrator with it")
         if isinstance(tool, Tool):
             self._tools[name] = tool
         elif callable(tool):
@@ -121,3 +125,10 @@ class Tools(Mapping[str, Tool]):
 
     def __len__(self) -> int:
         return len(self._tools)
+
+
+def is_coroutine(function: Any) -> bool:
+    """Whether a function, or an object that is called like one, is to be awaited."""
+    while isinstance(function, partial):
+        function = function.func
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import orjson
+
 from eventstate.core.codec import encode
 from eventstate.core.retrying import Fate, fate_of
 from eventstate.errors import EventStateError, InvalidInputError, LeaseLostError
 from eventstate.jobs.job import Job
 from eventstate.jobs.orchestrator.callable_tool import raised_result
 from eventstate.jobs.orchestrator.tool import ToolContext, Tools
+from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
 from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.queueing import Queueing
@@ -29,6 +32,10 @@ OVERRUN_SECONDS: Final = 10.0
 MAX_RESULT_BYTES: Final = 256 * 1024
 AGAIN_SECONDS: Final = 0.25
 AGAIN: Final = frozenset({Fate.TRANSIENT, Fate.CONFLICT, Fate.UNKNOWN})
+
+
+Chain = Callable[[Claim, Report, Doubt], "tuple[Moved, Attempt | None] | None"]
+"""Ends an attempt and begins the next one in the same commit; None where it is to be ended alone."""
 
 
 class Attempt:
@@ -79,15 +86,16 @@ class Attempting:
         """An attempt of a job that was claimed."""
         return Attempt(claim, grace_of(self._tools.get(claim.job.tool)))
 
-    def perform(self, attempt: Attempt) -> None:
-        """Call the tool, and tell what came of it."""
+    def perform(self, attempt: Attempt, chain: Chain | None = None) -> Attempt | None:
+        """Call the tool, and tell what came of it; the next attempt, where ``chain`` had begun one with that."""
         result = self._run(attempt)
         if not attempt.give_up():
             self._tell_late(attempt.claim, result)
         elif attempt.stops and not result.success:
             self.give_back(attempt.claim, "its worker was stopped")
         else:
-            self.tell(attempt.claim, result)
+            return self.tell(attempt.claim, result, chain)
+        return None
 
     def _run(self, attempt: Attempt) -> JobResult:
         job = attempt.claim.job
@@ -103,22 +111,31 @@ class Attempting:
             return JobResult(-2, stderr=f"{type(error).__name__}: {error}")
         return result
 
-    def tell(self, claim: Claim, result: JobResult) -> None:
-        """End an attempt as its tool did. One that does not count any more leaves word of a late result."""
+    def tell(self, claim: Claim, result: JobResult, chain: Chain | None = None) -> Attempt | None:
+        """End an attempt as its tool did; the next attempt, where ``chain`` has begun one with that.
+
+        An attempt that does not count any more leaves word of a late result.
+        """
         ending, doubt = self._queueing.ending, Doubt()
         try:
             try:
-                summary = _summary(claim, result)
-                moved = self._until_answered(
-                    lambda: drive(ending.report(claim, result.outcome, summary, result.error_message, doubt))
-                )
+                report = Report(result.outcome, _summary(claim, result), result.error_message)
+                moved, following = self._chained(claim, report, doubt, chain)
             except InvalidInputError as error:  # what it says of itself can't be stored
                 told = f"its result can't be stored: {error}"[:500]
                 moved = self._until_answered(lambda: drive(ending.report(claim, FAILED, None, told, doubt)))
+                following = None
         except LeaseLostError:
             self._tell_late(claim, result)
-            return
+            return None
         self._let_go(moved)
+        return following
+
+    def _chained(self, claim: Claim, report: Report, doubt: Doubt, chain: Chain | None) -> tuple[Moved, Attempt | None]:
+        chained = chain(claim, report, doubt) if chain is not None else None
+        if chained is not None:
+            return chained
+        return self._until_answered(lambda: drive(self._queueing.ending.report(claim, *report, doubt))), None
 
     def give_back(self, claim: Claim, reason: str, *, is_running: bool = False) -> None:
         """Let a job wait again, or have it be lost if its tool is running still."""
@@ -183,16 +200,16 @@ def grace_of(tool: Any) -> float:
 
 
 def spec_of(job_id: str, job: Job) -> JobSpec:
-    """A job as its tool sees it."""
-    spec: dict[str, Any] = job.spec
+    """A job as its tool sees it, which may change what it is handed."""
+    spec: dict[str, Any] = orjson.loads(orjson.dumps(job.spec))
     return JobSpec(
         job_id,
         job.workstream_id,
         job.tool,
-        dict(spec.get("command", {})),
-        dict(spec.get("env", {})),
-        dict(spec.get("paths", {})),
-        dict(spec.get("metadata", {})),
+        spec.get("command", {}),
+        spec.get("env", {}),
+        spec.get("paths", {}),
+        spec.get("metadata", {}),
         job.run_id,
     )
 

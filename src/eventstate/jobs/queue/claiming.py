@@ -53,10 +53,22 @@ def running_id(worker: WorkerMark, job_id: str) -> str:
     return f"{worker}/{job_id}"
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
+    """A job that a list has shown as ready."""
+
     place: str
     document: Document
     limit: str | None
+
+    @property
+    def jobs(self) -> Sequence[str]:
+        """What a claim of it reads."""
+        return [layout.job_of_place(self.place)]
+
+    @property
+    def limits(self) -> Sequence[tuple[str, str]]:
+        """What else."""
+        return [(layout.LIMITS, self.limit)] if self.limit else ()
 
 
 class Claiming:
@@ -82,17 +94,18 @@ class Claiming:
             LeaseLostError: the worker has lost its lock.
         """
         for look in range(LOOKS):
-            candidates = await self._candidates(queues)
-            if not candidates:
+            breadth = max(breadth, 2**look if look else 1)
+            chosen = await self.choose(queues, breadth)
+            if chosen is None:
                 self._lanes_until = 0.0  # there may be new ones
-                candidates = await self._candidates(queues)
-            if not candidates:
+                chosen = await self.choose(queues, breadth)
+            if chosen is None:
                 return None
-            among = min(len(candidates), max(breadth, 2**look if look else 1), BREADTH)
-            chosen = candidates[int(self._core.runtime.random() * among)]
             try:
                 claim = await self._core.run(
-                    lambda tx, chosen=chosen: self._take(tx, worker, chosen, forget), fence=worker.fence, retry=ONCE
+                    lambda tx, chosen=chosen: self._take_alone(tx, worker, chosen, forget),
+                    fence=worker.fence,
+                    retry=ONCE,
                 )
             except TransactionConflictError:
                 self.collisions += 1
@@ -101,9 +114,14 @@ class Claiming:
                 return claim
         return None
 
-    async def _candidates(self, queues: Sequence[str]) -> list[_Candidate]:
+    async def choose(self, queues: Sequence[str], breadth: int) -> Candidate | None:
+        """One of so many of the first that are ready, by chance; None where none is, as far as is known."""
+        candidates = await self._candidates(queues, min(breadth, BREADTH))
+        return candidates[int(self._core.runtime.random() * len(candidates))] if candidates else None
+
+    async def _candidates(self, queues: Sequence[str], most: int) -> list[Candidate]:
         """The first of all lanes that are not full, in their order."""
-        found: list[_Candidate] = []
+        found: list[Candidate] = []
         full: dict[str, bool] = {}
         for queue in queues:
             for limit in await self._lanes_of(queue):
@@ -113,10 +131,10 @@ class Claiming:
                     if full[limit]:
                         continue
                 lane = layout.lane_of(queue, limit)
-                page = await self._core.list(layout.READY, lane, limit=BREADTH)
-                found += [_Candidate(id_in(document)[len(lane) :], document, limit) for document in page.documents]
+                page = await self._core.list(layout.READY, lane, limit=most)
+                found += [Candidate(id_in(document)[len(lane) :], document, limit) for document in page.documents]
         found.sort(key=lambda candidate: candidate.place)
-        return found[:BREADTH]
+        return found[:most]
 
     async def _lanes_of(self, queue: str) -> Sequence[str | None]:
         now = self._core.runtime.monotonic()
@@ -145,12 +163,17 @@ class Claiming:
             return False
         return len((await self._core.list(layout.SLOTS, f"{limit}/", limit=most + 1)).documents) >= most
 
-    async def _take(
-        self, tx: QueueTransaction, worker: WorkerMark, chosen: _Candidate, forget: Sequence[str]
+    async def _take_alone(
+        self, tx: QueueTransaction, worker: WorkerMark, chosen: Candidate, forget: Sequence[str]
     ) -> Claim | None:
+        return await self.take(tx, worker, chosen, forget, await tx.read_ahead(chosen.jobs, chosen.limits))
+
+    async def take(
+        self, tx: QueueTransaction, worker: WorkerMark, chosen: Candidate, forget: Sequence[str], now: int
+    ) -> Claim | None:
+        """Claim a job in a transaction, at a time by the store's clock; None where it can't be had any more."""
         id = layout.job_of_place(chosen.place)
         tx.note(chosen.document)
-        now = await tx.read_ahead([id], [(layout.LIMITS, chosen.limit)] if chosen.limit else ())
         job = await tx.job(id)
         if job is None or job.status != QUEUED:
             return None
@@ -192,4 +215,5 @@ class Claiming:
         if slot is not None:
             await tx.put(layout.SLOTS, slot, {"job": id, "attempt": attempt})
         tx.raise_fence(fence, str(worker))
+        tx.keep(id)
         return Claim(id, claimed, attempt, worker, fence, slot)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
-from eventstate.core.documents import DOCUMENT, HEAD, Document, Key, Page
+from eventstate.core.documents import DOCUMENT, Document, Key, Page
 from eventstate.core.retrying import RetryPolicy
 from eventstate.core.settlement import TokenRef
 from eventstate.core.snapshots import SnapshotPolicy
@@ -16,6 +16,7 @@ from eventstate.jobs.job import JOBS
 from eventstate.jobs.queue import layout
 from eventstate.jobs.queue.transaction import QueueTransaction
 from eventstate.machines.attempt import TransactionCore
+from eventstate.machines.buffering import Left
 from eventstate.machines.states import StateSnapshot
 from eventstate.machines.transacting import Transacting
 from eventstate.stores.base import Store
@@ -33,6 +34,9 @@ ONCE: Final = RetryPolicy(attempts=1)
 
 RUNS: Final = 2
 """How often a call carries an operation out whose commit turns out not to have been."""
+
+MAX_LEFT: Final = 128
+"""How many jobs it remembers as their claims have left them."""
 
 BELLS_WHERE_WRITES_ARE_SLOW: Final = 8
 """One document can be written about once a second on Firestore, so there it is one of several."""
@@ -62,10 +66,12 @@ class QueueCore:
             retry=PATIENT,
             keep_records=False,
             retention=timedelta(days=1),
+            shares_states=True,
         )
         self.store = self._transacting.core.store
         self.governor = self._transacting.core.governor
         self.runtime = store.runtime
+        self._left: dict[str, Left] = {}
         self._bells = 1 if store.capabilities.feed_order == "store" else BELLS_WHERE_WRITES_ARE_SLOW
 
     async def run(
@@ -85,17 +91,22 @@ class QueueCore:
             operation, (), retry=retry, idempotency_key=None, fence=fence, check_repeatable=False
         )
         results: list[T] = []
+        last: list[QueueTransaction] = []
         doubt = doubt or Doubt()
 
         async def call(core: TransactionCore) -> T:
-            result = await operation(QueueTransaction(core, self.governor, self._bells, self.runtime.random()))
+            tx = QueueTransaction(core, self.governor, self._bells, self.runtime.random())
+            last[:] = [tx]
+            result = await operation(tx)
             results.append(result)
             return result
 
         runs = 0
         while not await self._is_done(doubt):
             try:
-                return await self._transacting.execute(call, options)
+                result = await self._transacting.execute(call, options)
+                self._keep(last[0])
+                return result
             except CommitUnknownError as error:
                 # Only the last attempt can have ended so, and what it would have returned is known.
                 doubt.token, doubt.result = error.token, results[-1]
@@ -103,6 +114,18 @@ class QueueCore:
                 if runs == RUNS:
                     raise
         return doubt.result
+
+    def _keep(self, tx: QueueTransaction) -> None:
+        left = tx.left()
+        if tx.kept is None or left is None:
+            return
+        if len(self._left) >= MAX_LEFT:  # of attempts that did not end here
+            self._left.clear()
+        self._left[tx.kept] = left
+
+    def recall(self, job_id: str) -> Left | None:
+        """How a claim of this process has left a job; once."""
+        return self._left.pop(job_id, None)
 
     async def _is_done(self, doubt: Doubt) -> bool:
         """Whether a commit in doubt is applied; if not, it never will be."""
@@ -122,8 +145,7 @@ class QueueCore:
         """Those of these streams that there are not."""
         if not state_ids:
             return frozenset()
-        found = (await self.store.get([Key(HEAD, self.governor, id) for id in state_ids])).documents
-        return frozenset(state_ids) - {key.id for key in found}
+        return frozenset(state_ids) - {state.id for state in await self.states(state_ids)}
 
     async def states(self, state_ids: Sequence[str]) -> list[StateSnapshot[Any]]:
         """Those of these streams that there are."""

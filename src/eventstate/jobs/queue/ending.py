@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from eventstate.errors import LeaseLostError
@@ -35,15 +36,27 @@ class Ending:
         Raises:
             LeaseLostError: the attempt does not count any more, or its worker has lost its lock.
         """
+        end = self.reported(claim, outcome, result, error)
+        self._core.recall(claim.job_id)  # it is read anyway, with the store's clock
+
+        async def alone(tx: QueueTransaction) -> Moved:
+            return await end(tx, await tx.read_ahead([claim.job_id]))
+
+        return await self._core.run(alone, fence=claim.worker.fence, doubt=doubt)
+
+    def reported(
+        self, claim: Claim, outcome: str, result: dict[str, Any] | None, error: str | None
+    ) -> Callable[[QueueTransaction, int], Awaitable[Moved]]:
+        """What `report` does in a transaction, at a time by the store's clock."""
         chance = self._core.runtime.random()
 
-        async def end(tx: QueueTransaction) -> Moved:
-            job, now = await self._running(tx, claim)
+        async def end(tx: QueueTransaction, now: int) -> Moved:
+            job = await self._running(tx, claim)
             event = after_report(job, outcome, result, error, at=now, chance=chance)
             await self._put_down(tx, claim)
             return await tx.move(claim.job_id, event, now)
 
-        return await self._core.run(end, fence=claim.worker.fence, doubt=doubt)
+        return end
 
     async def give_back(
         self, claim: Claim, reason: str, doubt: Doubt | None = None, *, is_running: bool = False
@@ -56,9 +69,11 @@ class Ending:
         Raises:
             LeaseLostError: as `report`.
         """
+        self._core.recall(claim.job_id)
 
         async def end(tx: QueueTransaction) -> Moved:
-            job, now = await self._running(tx, claim)
+            now = await tx.read_ahead([claim.job_id])
+            job = await self._running(tx, claim)
             await self._put_down(tx, claim)
             if job.cancel_requested:
                 return await tx.move(claim.job_id, after_report(job, "failed", None, reason, at=now, chance=0), now)
@@ -95,14 +110,13 @@ class Ending:
 
         return await self._core.run(end)
 
-    async def _running(self, tx: QueueTransaction, claim: Claim) -> tuple[Job, int]:
-        """The job whose attempt this is, and the store's clock."""
-        now = await tx.read_ahead([claim.job_id])
+    async def _running(self, tx: QueueTransaction, claim: Claim) -> Job:
+        """The job whose attempt this is."""
         job = await tx.job(claim.job_id)
         is_current = job is not None and job.status == RUNNING and job.attempt == claim.attempt
         if job is None or not is_current or job.worker != str(claim.worker):
             raise LeaseLostError(resource=claim.fence.resource, token=claim.fence.token)
-        return job, now
+        return job
 
     async def _put_down(self, tx: QueueTransaction, claim: Claim) -> None:
         await tx.put_down(claim.running_id, {"fence": claim.fence.number, "slot": claim.slot}, claim.job_id)

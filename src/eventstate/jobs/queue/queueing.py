@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from eventstate.errors import InvalidInputError
+from eventstate.jobs.queue.chaining import Chaining
 from eventstate.jobs.queue.claiming import Claiming
 from eventstate.jobs.queue.core import QueueCore
 from eventstate.jobs.queue.deciding import Deciding
@@ -42,6 +43,7 @@ class Queueing:
         self.enqueuing = Enqueuing(self.core)
         self.claiming = Claiming(self.core)
         self.ending = Ending(self.core)
+        self.chaining = Chaining(self.core, self.claiming, self.ending)
         self.releasing = Releasing(self.core)
         self.reaping = Reaping(self.core, self.ending, self.releasing, self.locking.locks)
         self.deciding = Deciding(self.core, self.releasing)

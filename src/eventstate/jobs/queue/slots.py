@@ -13,10 +13,12 @@ from eventstate.core.retrying import fate_of
 from eventstate.errors import EventStateError, LeaseLostError
 from eventstate.jobs.queue import layout
 from eventstate.jobs.queue.attempts import AGAIN, Attempt, Attempting
+from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
-from eventstate.jobs.queue.core import id_in
+from eventstate.jobs.queue.core import Doubt, id_in
 from eventstate.jobs.queue.layout import WorkerMark
 from eventstate.jobs.queue.queueing import Queueing
+from eventstate.jobs.queue.transaction import Moved
 from eventstate.runtime.blocking import drive
 from eventstate.transactions.documents import value_of
 
@@ -56,6 +58,7 @@ class Slots:
         self._threads = 0
         self._is_closed = False
         self._count_at = 0.0
+        self._collisions = queueing.claiming.collisions
         self.mark: WorkerMark | None = None
         self.breadth = 1
         self.done = 0
@@ -137,19 +140,23 @@ class Slots:
 
     def _serve(self) -> None:
         is_replaced = False
+        attempt: Attempt | None = None
         try:
-            while not is_replaced and not self._is_closed:
+            # What was claimed with the end of the one before is done, also where they were closed right after it.
+            while not is_replaced and (attempt is not None or not self._is_closed):
                 seen = self._wakes
-                attempt = self._claimed()
+                attempt = attempt or self._claimed()
                 if attempt is None:
                     with suppress(EventStateError):  # the next sweep does it too
                         self._attempting.forget_all()
                     self._await(seen)
                     continue
+                following: Attempt | None = None
                 try:
-                    self._attempting.perform(attempt)
+                    following = self._attempting.perform(attempt, self._chained)
                 finally:
                     is_replaced = not self.forget(attempt)
+                attempt = following
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             self.failure = self.failure or error
             self._announce()
@@ -167,17 +174,46 @@ class Slots:
             claim = self._claim(mark)
             if claim is None:
                 return None
-            attempt = self._attempting.attempt(claim)
-            with self._changed:
-                self._attempts[claim.job_id, claim.attempt] = attempt
+            attempt = self._begun(claim)
         self.wake()  # where one job was ready there may be more
+        return attempt
+
+    def _chained(self, ended: Claim, report: Report, doubt: Doubt) -> tuple[Moved, Attempt | None] | None:
+        """End an attempt and claim the next job in one commit; None where they must not wait for each other."""
+        if not self._claiming.acquire(blocking=False):
+            return None
+        try:
+            mark = self.mark
+            if self._is_closed or mark is None or mark != ended.worker:
+                return None
+            releases = self._attempting.worked_off()
+            chained = drive(
+                self._queueing.chaining.report(
+                    ended, report, doubt, self._queues, breadth=self.breadth, forget=releases
+                )
+            )
+            if chained is None:
+                return None
+            if chained.claim is None:
+                return chained.moved, None
+            self._attempting.removed(releases)
+            attempt = self._begun(chained.claim)
+        finally:
+            self._claiming.release()
+        self.wake()
+        return chained.moved, attempt
+
+    def _begun(self, claim: Claim) -> Attempt:
+        attempt = self._attempting.attempt(claim)
+        with self._changed:
+            self._attempts[claim.job_id, claim.attempt] = attempt
         return attempt
 
     def _claim(self, mark: WorkerMark) -> Claim | None:
         releases = self._attempting.worked_off()
-        collisions = self._queueing.claiming.collisions
+        claiming = self._queueing.claiming
         try:
-            claim = drive(self._queueing.claiming.claim(mark, self._queues, breadth=self.breadth, forget=releases))
+            claim = drive(claiming.claim(mark, self._queues, breadth=self.breadth, forget=releases))
         except LeaseLostError:
             if self.mark is mark:
                 self.mark = None
@@ -189,7 +225,8 @@ class Slots:
             return None
         if claim is not None:
             self._attempting.removed(releases)
-        if self._queueing.claiming.collisions != collisions and time.monotonic() >= self._count_at:
+        if self._collisions != claiming.collisions and time.monotonic() >= self._count_at:
+            self._collisions = claiming.collisions
             self._count_at = time.monotonic() + COUNT_SECONDS
             with suppress(EventStateError):  # a claim that was had must not be lost over it
                 self.breadth = drive(self._queueing.reaping.breadth())

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from eventstate.core.documents import DOCUMENT, HEAD, Delete, Document, Key, Put, Require
-from eventstate.core.expected import ANY
 from eventstate.core.leases import Fence
 from eventstate.jobs.job import JOBS, QUEUED, TERMINAL, Job, JobEvent
 from eventstate.jobs.queue import layout
 from eventstate.jobs.queue.rules import PEOPLE
 from eventstate.jobs.runs.index import put_job
 from eventstate.machines.attempt import TransactionCore
+from eventstate.machines.buffering import Left
 
 
 class Moved(NamedTuple):
@@ -31,6 +31,7 @@ class QueueTransaction:
         self._core = core
         self._governor = governor
         self._bell = int(chance * bells)
+        self.kept: str | None = None
 
     # Reading
 
@@ -44,10 +45,21 @@ class QueueTransaction:
         """Count a document as read that a list has shown."""
         self._core.reads.note(document.key, document)
 
+    def begin_with(self, left: Left) -> None:
+        """Take a job for read, as the commit of its claim has left it."""
+        self._core.begin_with(left)
+
+    def keep(self, id: str) -> None:
+        """Remember how the commit leaves this job."""
+        self.kept = id
+
+    def left(self) -> Left | None:
+        """How it has left the job that was to be remembered, where that is known."""
+        return None if self.kept is None else self._core.left(JOBS.state_id(self.kept))
+
     async def job(self, id: str) -> Job | None:
         """The job as it is, own events included."""
-        found = await self._core.find(JOBS.state_id(id))
-        return None if found is None else found.data
+        return await self._core.peek(JOBS.state_id(id))
 
     async def get(self, collection: str, id: str) -> Any:
         return await self._core.get_document(collection, id)
@@ -63,8 +75,7 @@ class QueueTransaction:
         return (await self._recorded(id, events))[0]
 
     async def _recorded(self, id: str, events: tuple[JobEvent, ...]) -> tuple[Job, int]:
-        state = await self._core.append(JOBS.state_id(id), events, expected=ANY, metadata={}, reopen=False)
-        return state.data, state.version
+        return await self._core.add(JOBS.state_id(id), events)
 
     async def put(self, collection: str, id: str, value: Any) -> None:
         await self._core.put_document(collection, id, value)

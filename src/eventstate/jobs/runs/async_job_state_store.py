@@ -19,6 +19,7 @@ from eventstate.machines.async_persister import AsyncStateMachinePersister
 from eventstate.machines.async_subscription import AsyncSubscription
 from eventstate.runtime.blocking import BlockingRuntime
 from eventstate.stores.base import Store
+from eventstate.transactions.fencing import Fences
 
 
 class AsyncJobStateStore:
@@ -58,26 +59,27 @@ class AsyncJobStateStore:
         *,
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        fence: Fences = None,
         **more: Any,
     ) -> str:
         """As `JobStateStore.create_run`."""
-        return await self._tracking.create_run(ws_id, run_id, metadata, more)
+        return await self._tracking.create_run(ws_id, run_id, metadata, more, fence)
 
     async def get_run(self, run_id: str) -> dict[str, Any]:
         """As `JobStateStore.get_run`."""
         return await self._listing.get_run(run_id)
 
-    async def update_run_status(self, run_id: str, status: str) -> None:
+    async def update_run_status(self, run_id: str, status: str, *, fence: Fences = None) -> None:
         """As `JobStateStore.update_run_status`."""
-        await self._tracking.update_run_status(run_id, status)
+        await self._tracking.update_run_status(run_id, status, fence)
 
     async def list_recent_runs(self, limit: int = 10) -> list[dict[str, Any]]:
         """As `JobStateStore.list_recent_runs`."""
         return await self._listing.list_recent_runs(limit)
 
-    async def delete_run(self, run_id: str) -> None:
+    async def delete_run(self, run_id: str, *, fence: Fences = None) -> None:
         """As `JobStateStore.delete_run`."""
-        await self._tracking.delete_run(run_id)
+        await self._tracking.delete_run(run_id, fence)
 
     # Workstreams
 
@@ -88,14 +90,15 @@ class AsyncJobStateStore:
         *,
         depends_on: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        fence: Fences = None,
         **more: Any,
     ) -> str:
         """As `JobStateStore.create_workstream`."""
-        return await self._tracking.create_workstream(run_id, ws_id, depends_on, metadata, more)
+        return await self._tracking.create_workstream(run_id, ws_id, depends_on, metadata, more, fence)
 
-    async def update_workstream_status(self, ws_id: str, status: str) -> None:
+    async def update_workstream_status(self, ws_id: str, status: str, *, fence: Fences = None) -> None:
         """As `JobStateStore.update_workstream_status`."""
-        await self._tracking.update_workstream_status(ws_id, status)
+        await self._tracking.update_workstream_status(ws_id, status, fence)
 
     async def get_workstream(self, ws_id: str) -> dict[str, Any] | None:
         """As `JobStateStore.get_workstream`."""
@@ -114,9 +117,10 @@ class AsyncJobStateStore:
         run_id: str | None = None,
         workstream_id: str | None = None,
         tool: str | None = None,
+        fence: Fences = None,
     ) -> int:
         """As `JobStateStore.mark_job_running`."""
-        return await self._tracking.mark_job_running(job_id, Parents(run_id, workstream_id), tool)
+        return await self._tracking.mark_job_running(job_id, Parents(run_id, workstream_id), tool, fence)
 
     async def update_job_result(
         self,
@@ -124,9 +128,10 @@ class AsyncJobStateStore:
         result: JobResult | Mapping[str, Any],
         *,
         attempt: int | None = None,
+        fence: Fences = None,
     ) -> bool:
         """As `JobStateStore.update_job_result`."""
-        return await self._tracking.update_job_result(job, result, attempt)
+        return await self._tracking.update_job_result(job, result, attempt, fence)
 
     async def get_job(self, job_id: str) -> dict[str, Any]:
         """As `JobStateStore.get_job`."""
@@ -152,9 +157,9 @@ class AsyncJobStateStore:
 
     # Events
 
-    async def record_event(self, event_type: str, payload: Mapping[str, Any]) -> None:
+    async def record_event(self, event_type: str, payload: Mapping[str, Any], *, fence: Fences = None) -> None:
         """As `JobStateStore.record_event`."""
-        await self._tracking.record_event(event_type, payload)
+        await self._tracking.record_event(event_type, payload, fence)
 
     async def list_events(self, run_id: str | None = None, *, job_id: str | None = None) -> list[dict[str, Any]]:
         """As `JobStateStore.list_events`."""

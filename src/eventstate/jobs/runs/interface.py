@@ -80,3 +80,56 @@ class StateInterface(Protocol):
     def record_event(self, event_type: str, payload: Mapping[str, Any]) -> Any:
         """Record an event of the caller's own."""
         ...
+
+
+@runtime_checkable
+class AsyncStateInterface(Protocol):
+    """What an `AsyncOrchestrator` needs of a store of jobs: `AsyncJobStateStore`, or what else has these coroutines.
+
+    Each is as in `StateInterface`.
+    """
+
+    async def create_run(self, ws_id: str | None = None, **kw: Any) -> str:
+        """Create a run, ``pending``; its id."""
+        ...
+
+    async def get_run(self, run_id: str) -> dict[str, Any]:
+        """A run."""
+        ...
+
+    async def create_workstream(self, run_id: str | None, ws_id: str | None = None, **kw: Any) -> str:
+        """Create a workstream; its id."""
+        ...
+
+    async def get_workstream(self, ws_id: str) -> dict[str, Any] | None:
+        """A workstream, or None."""
+        ...
+
+    async def mark_job_running(
+        self,
+        job_id: str,
+        *,
+        run_id: str | None = None,
+        workstream_id: str | None = None,
+        tool: str | None = None,
+    ) -> int:
+        """Begin an attempt of a job; its number."""
+        ...
+
+    async def update_job_result(
+        self,
+        job: JobSpec | Mapping[str, Any] | str,
+        result: JobResult | Mapping[str, Any],
+        *,
+        attempt: int | None = None,
+    ) -> bool:
+        """Record how an attempt ended; whether that was its end, and not a result that comes too late."""
+        ...
+
+    async def get_job(self, job_id: str) -> dict[str, Any]:
+        """A job, with its result."""
+        ...
+
+    async def get_job_status(self, job_id: str) -> str:
+        """Its status, or ``not_found``."""
+        ...

@@ -19,6 +19,7 @@ from eventstate.machines.persister import StateMachinePersister
 from eventstate.machines.subscription import Subscription
 from eventstate.runtime.blocking import BlockingRuntime, drive
 from eventstate.stores.base import Store
+from eventstate.transactions.fencing import Fences
 
 
 class JobStateStore:
@@ -34,7 +35,8 @@ class JobStateStore:
         governor: the namespace that owns the runs and jobs.
 
     All methods raise `StoreError` and its kin where the store can't work, and CommitUnknownError where it did not
-    answer.
+    answer. Those that write take ``fence=``: a lock of the same governor that is held, or several, or a job's
+    ``context.fence``. They raise LeaseLostError, and write nothing, once it has moved on.
 
     Raises:
         ConfigurationError: both ``db_path`` and ``store`` are given, the one is no path of a file or the other of
@@ -77,6 +79,7 @@ class JobStateStore:
         *,
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        fence: Fences = None,
         **more: Any,
     ) -> str:
         """Create a run, ``pending``, and return its id.
@@ -90,7 +93,7 @@ class JobStateStore:
             AlreadyExistsError: the id is used, or was.
             InvalidIdError, EncodingError: the id, or the metadata, can't be stored.
         """
-        return drive(self._tracking.create_run(ws_id, run_id, metadata, more))
+        return drive(self._tracking.create_run(ws_id, run_id, metadata, more, fence))
 
     def get_run(self, run_id: str) -> dict[str, Any]:
         """A run.
@@ -100,7 +103,7 @@ class JobStateStore:
         """
         return drive(self._listing.get_run(run_id))
 
-    def update_run_status(self, run_id: str, status: str) -> None:
+    def update_run_status(self, run_id: str, status: str, *, fence: Fences = None) -> None:
         """Bring a run to a status: ``running``, ``completed``, ``failed`` or ``cancelled``. The same again: no change.
 
         Raises:
@@ -108,19 +111,19 @@ class JobStateStore:
             IllegalTransitionError: nothing leads there from its status.
             InvalidInputError: there is no such status.
         """
-        drive(self._tracking.update_run_status(run_id, status))
+        drive(self._tracking.update_run_status(run_id, status, fence))
 
     def list_recent_runs(self, limit: int = 10) -> list[dict[str, Any]]:
         """The newest runs, newest first."""
         return drive(self._listing.list_recent_runs(limit))
 
-    def delete_run(self, run_id: str) -> None:
+    def delete_run(self, run_id: str, *, fence: Fences = None) -> None:
         """Delete a run: it is not found or listed any more. Its events, and its jobs with theirs, stay.
 
         Raises:
             RunNotFoundError: there is none.
         """
-        drive(self._tracking.delete_run(run_id))
+        drive(self._tracking.delete_run(run_id, fence))
 
     # Workstreams
 
@@ -131,6 +134,7 @@ class JobStateStore:
         *,
         depends_on: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        fence: Fences = None,
         **more: Any,
     ) -> str:
         """Create a workstream of a run, ``pending``, and return its id.
@@ -145,16 +149,16 @@ class JobStateStore:
             RunNotFoundError: there is no such run.
             AlreadyExistsError: the id is used.
         """
-        return drive(self._tracking.create_workstream(run_id, ws_id, depends_on, metadata, more))
+        return drive(self._tracking.create_workstream(run_id, ws_id, depends_on, metadata, more, fence))
 
-    def update_workstream_status(self, ws_id: str, status: str) -> None:
+    def update_workstream_status(self, ws_id: str, status: str, *, fence: Fences = None) -> None:
         """As `update_run_status`, of a workstream.
 
         Raises:
             WorkstreamNotFoundError: there is none.
             IllegalTransitionError, InvalidInputError: see there.
         """
-        drive(self._tracking.update_workstream_status(ws_id, status))
+        drive(self._tracking.update_workstream_status(ws_id, status, fence))
 
     def get_workstream(self, ws_id: str) -> dict[str, Any] | None:
         """A workstream, or None."""
@@ -173,6 +177,7 @@ class JobStateStore:
         run_id: str | None = None,
         workstream_id: str | None = None,
         tool: str | None = None,
+        fence: Fences = None,
     ) -> int:
         """Begin an attempt of a job and return its number, from 1.
 
@@ -186,7 +191,7 @@ class JobStateStore:
             JobFinishedError: it has ended.
             InvalidInputError: it is a job of the queue, or the workstream is one of another run.
         """
-        return drive(self._tracking.mark_job_running(job_id, Parents(run_id, workstream_id), tool))
+        return drive(self._tracking.mark_job_running(job_id, Parents(run_id, workstream_id), tool, fence))
 
     def update_job_result(
         self,
@@ -194,6 +199,7 @@ class JobStateStore:
         result: JobResult | Mapping[str, Any],
         *,
         attempt: int | None = None,
+        fence: Fences = None,
     ) -> bool:
         """Record how a job ended: ``completed``, ``timeout`` (exit code -1) or ``failed``.
 
@@ -212,7 +218,7 @@ class JobStateStore:
             AlreadyExistsError: it is a job of another run or workstream.
             InvalidInputError: it is a job of the queue, or the result or the attempt can't be.
         """
-        return drive(self._tracking.update_job_result(job, result, attempt))
+        return drive(self._tracking.update_job_result(job, result, attempt, fence))
 
     def get_job(self, job_id: str) -> dict[str, Any]:
         """A job, with its result as it was recorded.
@@ -241,14 +247,14 @@ class JobStateStore:
 
     # Events
 
-    def record_event(self, event_type: str, payload: Mapping[str, Any]) -> None:
+    def record_event(self, event_type: str, payload: Mapping[str, Any], *, fence: Fences = None) -> None:
         """Record an event of your own, with its ``run_id`` or ``ws_id`` in the payload where it belongs to one.
 
         Raises:
             RunNotFoundError, WorkstreamNotFoundError: there is no such parent.
             EncodingError: the payload is no plain JSON data.
         """
-        drive(self._tracking.record_event(event_type, payload))
+        drive(self._tracking.record_event(event_type, payload, fence))
 
     def list_events(self, run_id: str | None = None, *, job_id: str | None = None) -> list[dict[str, Any]]:
         """The audit trail, oldest first: of a run with its workstreams and jobs, or of one job.

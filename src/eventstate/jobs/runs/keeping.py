@@ -36,6 +36,7 @@ from eventstate.jobs.runs.progress import (
 from eventstate.jobs.runs.scope import Parents, Scope, append, members_of
 from eventstate.machines.attempt import TransactionCore
 from eventstate.machines.machine import Machine
+from eventstate.transactions.fencing import Fences
 
 
 class Keeping(Scope):
@@ -44,7 +45,12 @@ class Keeping(Scope):
     # Runs
 
     async def create_run(
-        self, ws_id: str | None, run_id: str | None, metadata: Mapping[str, Any] | None, more: Mapping[str, Any]
+        self,
+        ws_id: str | None,
+        run_id: str | None,
+        metadata: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
+        fence: Fences,
     ) -> str:
         """As `JobStateStore.create_run`."""
         at = self.now()
@@ -56,10 +62,10 @@ class Keeping(Scope):
             await _create(transaction, RUNS, id, RunCreated(at, members))
             await index.put_run(transaction, id, at)
 
-        await self.commit(create)
+        await self.commit(create, fence)
         return id
 
-    async def update_run_status(self, run_id: str, status: str) -> None:
+    async def update_run_status(self, run_id: str, status: str, fence: Fences) -> None:
         """As `JobStateStore.update_run_status`."""
         at = self.now()
         id, event = check_name("run id", run_id), run_event(_status(status), at)
@@ -69,9 +75,9 @@ class Keeping(Scope):
             if run.status != status:
                 await append(transaction, RUNS, id, event or _no_way_back(RUNS, run, status))
 
-        await self.commit(update)
+        await self.commit(update, fence)
 
-    async def delete_run(self, run_id: str) -> None:
+    async def delete_run(self, run_id: str, fence: Fences) -> None:
         """As `JobStateStore.delete_run`."""
         id = check_name("run id", run_id)
 
@@ -80,7 +86,7 @@ class Keeping(Scope):
             await transaction.delete(RUNS.state_id(id), {})
             await index.delete_run(transaction, id, run.created_at)
 
-        await self.commit(delete)
+        await self.commit(delete, fence)
 
     async def _run(self, transaction: TransactionCore, run_id: str) -> Run:
         found = await transaction.find(RUNS.state_id(run_id))
@@ -97,6 +103,7 @@ class Keeping(Scope):
         depends_on: Iterable[str],
         metadata: Mapping[str, Any] | None,
         more: Mapping[str, Any],
+        fence: Fences,
     ) -> str:
         """As `JobStateStore.create_workstream`."""
         at = self.now()
@@ -112,10 +119,10 @@ class Keeping(Scope):
             await _create(transaction, WORKSTREAMS, id, WorkstreamCreated(at, run_id, before, members))
             await index.put_workstream(transaction, id, run_id)
 
-        await self.commit(create)
+        await self.commit(create, fence)
         return id
 
-    async def update_workstream_status(self, ws_id: str, status: str) -> None:
+    async def update_workstream_status(self, ws_id: str, status: str, fence: Fences) -> None:
         """As `JobStateStore.update_workstream_status`."""
         at = self.now()
         id, event = check_name("workstream id", ws_id), workstream_event(_status(status), at)
@@ -125,7 +132,7 @@ class Keeping(Scope):
             if workstream.status != status:
                 await append(transaction, WORKSTREAMS, id, event or _no_way_back(WORKSTREAMS, workstream, status))
 
-        await self.commit(update)
+        await self.commit(update, fence)
 
     async def _workstream(self, transaction: TransactionCore, ws_id: str) -> Workstream:
         found = await transaction.find(WORKSTREAMS.state_id(ws_id))
@@ -135,7 +142,7 @@ class Keeping(Scope):
 
     # Events
 
-    async def record_event(self, event_type: str, payload: Mapping[str, Any]) -> None:
+    async def record_event(self, event_type: str, payload: Mapping[str, Any], fence: Fences) -> None:
         """As `JobStateStore.record_event`."""
         at = self.now()
         name, members = check_id("event type", event_type), members_of("payload", payload)
@@ -155,7 +162,7 @@ class Keeping(Scope):
             else:
                 await append(transaction, JOURNALS, f"{utc_of(at):%Y-%m-%d}", Noted(at, name, members))
 
-        await self.commit(record)
+        await self.commit(record, fence)
 
 
 async def _create(transaction: TransactionCore, machine: Machine[Any, Any], id: str, event: object) -> None:

@@ -19,9 +19,9 @@ from eventstate.jobs.runs.names import check_name
 from eventstate.jobs.runs.progress import JOURNALS, RUNS, WORKSTREAMS
 from eventstate.jobs.runs.shapes import event_record, id_of, job_record, run_record, started_at, workstream_record
 from eventstate.machines.core import PersisterCore
-from eventstate.machines.loading import HistoryPlace
 from eventstate.machines.machine import Machine
-from eventstate.machines.states import StateSnapshot, Transition
+from eventstate.machines.past import HistoryPlace, Transition
+from eventstate.machines.states import StateSnapshot
 
 NOT_FOUND: Final = "not_found"
 Record = dict[str, Any]
@@ -177,7 +177,7 @@ class Listing:
         place: HistoryPlace | None = None
         while True:
             try:
-                page, place = await self._core.history_page(state_id, 1, None, resume=place)
+                page, place = await self._core.past.history_page(state_id, 1, None, resume=place)
             except StateNotFoundError:
                 return []
             steps += page

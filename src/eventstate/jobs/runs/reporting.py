@@ -25,12 +25,13 @@ from eventstate.jobs.runs.results import JobResult
 from eventstate.jobs.runs.scope import Parents, Scope, append
 from eventstate.jobs.runs.specs import JobSpec
 from eventstate.machines.attempt import TransactionCore
+from eventstate.transactions.fencing import Fences
 
 
 class Reporting(Scope):
     """What is reported about jobs."""
 
-    async def mark_job_running(self, job_id: str, parents: Parents, tool: str | None) -> int:
+    async def mark_job_running(self, job_id: str, parents: Parents, tool: str | None, fence: Fences) -> int:
         """As `JobStateStore.mark_job_running`."""
         at = self.now()
         id, named = check_name("job id", job_id), parents.check()
@@ -49,9 +50,9 @@ class Reporting(Scope):
             await _step(transaction, id, event, job, whose)
             return attempt
 
-        return await self.commit(start)
+        return await self.commit(start, fence)
 
-    async def update_job_result(self, job: object, result: object, attempt: int | None) -> bool:
+    async def update_job_result(self, job: object, result: object, attempt: int | None, fence: Fences) -> bool:
         """As `JobStateStore.update_job_result`."""
         at = self.now()
         spec, ended = JobSpec.of(job), JobResult.of(result)
@@ -74,7 +75,7 @@ class Reporting(Scope):
             await _step(transaction, id, _ending(ended, summary, at, number, whose, spec.tool), job, whose)
             return True
 
-        return await self.commit(end)
+        return await self.commit(end, fence)
 
     async def _new_parents(self, job_id: str, named: Parents) -> Parents:
         """Those parents that the job does not have yet, looked at.

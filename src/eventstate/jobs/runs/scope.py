@@ -18,6 +18,7 @@ from eventstate.machines.machine import Machine
 from eventstate.machines.states import StateSnapshot
 from eventstate.machines.transacting import Options, Transacting
 from eventstate.stores.base import Store
+from eventstate.transactions.fencing import Fences, fences_of
 
 T = TypeVar("T")
 
@@ -69,11 +70,15 @@ class Scope:
         )
         self.core = self._transacting.core
         self.governor = self.core.governor
-        self._options = Options(policy=PATIENT)
 
-    async def commit(self, operation: Callable[[TransactionCore], Awaitable[T]]) -> T:
-        """Run an operation as one transaction; its result."""
-        return await self._transacting.execute(operation, self._options)
+    async def commit(self, operation: Callable[[TransactionCore], Awaitable[T]], fence: Fences) -> T:
+        """Run an operation as one transaction; its result.
+
+        Raises:
+            LeaseLostError: a lock of ``fence`` is not held any more.
+        """
+        fences = fences_of(fence, self.governor, self.store.epoch)
+        return await self._transacting.execute(operation, Options(policy=PATIENT, fences=fences))
 
     def now(self) -> int:
         return self.store.runtime.now()

@@ -7,7 +7,7 @@ from typing import Any
 from eventstate.core.instants import utc_of
 from eventstate.jobs.job import JOBS, Job
 from eventstate.jobs.runs.progress import RUNS, WORKSTREAMS, Noted, Run, RunNoted, Workstream, WorkstreamNoted
-from eventstate.machines.states import Transition
+from eventstate.machines.past import Transition
 
 
 def instant(micros: int | None) -> str | None:

@@ -25,6 +25,7 @@ from eventstate.testing.conformance.damage import DamageCases
 from eventstate.testing.conformance.deadlocks import DeadlockCases
 from eventstate.testing.conformance.documents import DocumentCases
 from eventstate.testing.conformance.feeding import ClockCases, FeedCases, LifecycleCases
+from eventstate.testing.conformance.job_chains import ChainCases
 from eventstate.testing.conformance.job_queues import AttemptCases, ClaimCases, DeadWorkerCases, JobQueueingCases
 from eventstate.testing.conformance.killing import AbortCases, OutcomeCases
 from eventstate.testing.conformance.limits import LimitCases
@@ -39,6 +40,7 @@ from eventstate.testing.conformance.projecting import ProjectionCases, Rebuildin
 from eventstate.testing.conformance.rebuilding import HistoryCases, ListCases, RebuildCases
 from eventstate.testing.conformance.repeating import DeletionCases, IdempotencyCases
 from eventstate.testing.conformance.retention import RetentionCases
+from eventstate.testing.conformance.run_fences import RunFenceCases
 from eventstate.testing.conformance.running import RunCases, RunListCases
 from eventstate.testing.conformance.scanning import ScanCases
 from eventstate.testing.conformance.sealing import SealCases
@@ -50,6 +52,7 @@ from eventstate.testing.conformance.time_travel import DiffCases, ForkCases, Rep
 from eventstate.testing.conformance.transacting import TransactionCases
 from eventstate.testing.conformance.transferring import TransferCases
 from eventstate.testing.conformance.watching import WatchingCases
+from eventstate.testing.conformance.working import WorkerCases
 from eventstate.testing.conformance.worlds import AsyncioWorld, BlockingWorld, World
 
 
@@ -89,7 +92,7 @@ class ProjectionConformance(ProjectionCases, RebuildingCases):
     """What projections promise: effects that happen once, and rebuilding beside what is read."""
 
 
-class RunConformance(RunCases, RunListCases):
+class RunConformance(RunCases, RunListCases, RunFenceCases):
     """What stores of jobs promise: runs, workstreams, and jobs whose statuses are what their events say."""
 
 
@@ -113,8 +116,12 @@ class LockingConformance(LockingCases, FenceCases, QueueCases, LockDoubtCases, D
     """What distributed locks promise, and what is written under them."""
 
 
-class JobQueueConformance(JobQueueingCases, ClaimCases, AttemptCases, DeadWorkerCases):
+class JobQueueConformance(JobQueueingCases, ClaimCases, ChainCases, AttemptCases, DeadWorkerCases):
     """What queues of jobs promise, and those who work for them."""
+
+
+class WorkerConformance(WorkerCases):
+    """What workers promise that do the jobs of a queue."""
 
 
 class SubscriptionConformance(SubscriptionCases):
@@ -146,5 +153,6 @@ __all__ = [
     "TimeTravelConformance",
     "TransactionConformance",
     "TransferConformance",
+    "WorkerConformance",
     "World",
 ]

@@ -246,10 +246,10 @@ class LockingCases(LockSuite):
     async def test_an_extended_lock_lasts(self) -> None:
         store = self.open()
         locking = self.locking(store)
-        lock = await acquire(locking, ttl=1.0)
+        lock = await acquire(locking, ttl=2.0)
         first = lock.expires_at
         for _ in range(6):
-            await self.runtime.sleep(0.25)
+            await self.runtime.sleep(0.4)
             await locking.extend(lock)
             with raises(LockTimeoutError):
                 await acquire(self.locking(store), client_id="b")

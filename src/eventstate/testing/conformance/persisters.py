@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, cast
 from eventstate.core.documents import ENTRY, HEAD, SNAPSHOT, Document, Key, Put, Require
 from eventstate.machines.async_persister import AsyncStateMachinePersister
 from eventstate.machines.machine import Machine
+from eventstate.machines.past import Transition
 from eventstate.machines.persister import StateMachinePersister
-from eventstate.machines.states import Transition
 from eventstate.stores.base import Store
 from eventstate.testing.conformance.suite import Suite, committed, read, remove
 

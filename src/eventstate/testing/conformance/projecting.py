@@ -23,8 +23,10 @@ from eventstate.errors import (
 from eventstate.machines.async_projection_manager import AsyncProjectionManager
 from eventstate.machines.core import PersisterCore
 from eventstate.machines.deliveries import Delivery
-from eventstate.machines.projecting import Projecting, Projection, ViewBuffer
+from eventstate.machines.projecting import Projecting
+from eventstate.machines.projection import Projection
 from eventstate.machines.projection_manager import ProjectionManager
+from eventstate.machines.view_buffer import ViewBuffer
 from eventstate.stores.base import Store
 from eventstate.testing.conformance.persisters import (
     DOORS,

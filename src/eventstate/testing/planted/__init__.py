@@ -28,6 +28,7 @@ from eventstate.testing.planted.time_travel import TIME_TRAVEL_PLANTS
 from eventstate.testing.planted.transactions import TRANSACTION_PLANTS
 from eventstate.testing.planted.transfers import TRANSFER_PLANTS
 from eventstate.testing.planted.watches import WATCH_PLANTS
+from eventstate.testing.planted.workers import WORKER_PLANTS
 
 PLANTS: Final[Sequence[Plant]] = (
     *DOCUMENT_PLANTS,
@@ -39,6 +40,7 @@ PLANTS: Final[Sequence[Plant]] = (
     *TRANSACTION_PLANTS,
     *LOCK_PLANTS,
     *JOB_QUEUE_PLANTS,
+    *WORKER_PLANTS,
     *RETENTION_PLANTS,
     *SEAL_PLANTS,
     *TRANSFER_PLANTS,

@@ -11,13 +11,15 @@ from typing import Any, Final
 from eventstate.core.leases import Fence
 from eventstate.jobs.job import QUEUED, Job
 from eventstate.jobs.queue import ending, enqueuing, layout
+from eventstate.jobs.queue.chaining import Chained, Chaining, Report
 from eventstate.jobs.queue.claiming import Claim, Claiming
-from eventstate.jobs.queue.core import QueueCore
+from eventstate.jobs.queue.core import Doubt, QueueCore
 from eventstate.jobs.queue.ending import Ending
 from eventstate.jobs.queue.enqueuing import Enqueuing
 from eventstate.jobs.queue.reaping import Reaping
 from eventstate.jobs.queue.releasing import Releasing
 from eventstate.jobs.queue.transaction import Moved, QueueTransaction
+from eventstate.testing.conformance.job_chains import ChainCases
 from eventstate.testing.conformance.job_queues import ClaimCases, DeadWorkerCases, JobQueueingCases
 from eventstate.testing.planted.plant import Patch, Plant
 
@@ -34,11 +36,10 @@ def _without_the_workers_fence() -> list[Patch]:
 
 
 def _attempt_not_compared() -> list[Patch]:
-    async def running(_self: Ending, tx: QueueTransaction, claim: Claim) -> tuple[Job, int]:
-        now = await tx.read_ahead([claim.job_id])
+    async def running(_self: Ending, tx: QueueTransaction, claim: Claim) -> Job:
         job = await tx.job(claim.job_id)
         assert job is not None
-        return job, now
+        return job
 
     return [(Ending, "_running", running), *_without_the_workers_fence()]
 
@@ -150,6 +151,56 @@ def _same_request_not_known() -> list[Patch]:
     return [(Enqueuing, "_queue", again)]
 
 
+def _end_lost_with_the_claim() -> list[Patch]:
+    """The claim is taken for part of the end, so that its refusal is."""
+
+    async def report(
+        self: Chaining,
+        claim: Claim,
+        report: Any,
+        doubt: Doubt,
+        queues: Sequence[str],
+        *,
+        breadth: int = 1,
+        forget: Sequence[str] = (),
+    ) -> Any:
+        return await self._report(claim, report, doubt, queues, breadth, forget)
+
+    return [(Chaining, "report", report)]
+
+
+def _doubt_of_both_forgotten() -> list[Patch]:
+    report = Chaining.report
+
+    async def forgetful(self: Chaining, claim: Claim, told: Any, _doubt: Doubt, *args: Any, **options: Any) -> Any:
+        return await report(self, claim, told, Doubt(), *args, **options)
+
+    return [(Chaining, "report", forgetful)]
+
+
+def _chained_in_two_commits() -> list[Patch]:
+    async def one_after_the_other(
+        self: Chaining,
+        claim: Claim,
+        report: Report,
+        doubt: Doubt,
+        queues: Sequence[str],
+        _breadth: int,
+        forget: Sequence[str],
+    ) -> Chained:
+        moved = await self._ending.report(claim, *report, doubt)
+        return Chained(moved, await self._claiming.claim(claim.worker, queues, forget=forget))
+
+    return [(Chaining, "_report", one_after_the_other)]
+
+
+def _needed_job_chained() -> list[Patch]:
+    async def is_needed(_self: Chaining, _job_id: str) -> bool:
+        return False
+
+    return [(Chaining, "_is_needed", is_needed)]
+
+
 JOB_QUEUE_PLANTS: Final[Sequence[Plant]] = (
     Plant(
         name="queue-worker-unfenced",
@@ -241,6 +292,37 @@ JOB_QUEUE_PLANTS: Final[Sequence[Plant]] = (
         patches=_losses_without_end,
         suite=DeadWorkerCases,
         cases=["test_a_job_that_kills_its_workers_is_dead_in_the_end"],
+    ),
+    Plant(
+        name="queue-end-lost-with-the-claim",
+        story="they are one commit, so either both happen or the caller is told why not",
+        patches=_end_lost_with_the_claim,
+        suite=ChainCases,
+        cases=[
+            "test_a_claim_that_is_refused_leaves_the_end_to_itself",
+            "test_what_can_not_be_looked_up_does_not_keep_an_attempt_from_its_end",
+        ],
+    ),
+    Plant(
+        name="queue-doubt-of-both-forgotten",
+        story="what could not be done together is begun anew alone",
+        patches=_doubt_of_both_forgotten,
+        suite=ChainCases,
+        cases=["test_after_an_outage_the_end_finds_the_commit_of_both"],
+    ),
+    Plant(
+        name="queue-chained-in-two-commits",
+        story="two commits right after each other are as good as one",
+        patches=_chained_in_two_commits,
+        suite=ChainCases,
+        cases=["test_an_end_and_the_next_claim_are_one_commit"],
+    ),
+    Plant(
+        name="queue-chained-past-dependents",
+        story="what waits for this job will have its turn after the next one",
+        patches=_needed_job_chained,
+        suite=ChainCases,
+        cases=["test_what_an_end_makes_ready_has_its_turn"],
     ),
     Plant(
         name="queue-any-request-of-the-id",

@@ -11,7 +11,7 @@ from typing import Any, Final
 from eventstate.core.documents import Batch, Check, Operation
 from eventstate.log.positions import Extra, Positions, nothing
 from eventstate.log.projections import ViewReader
-from eventstate.machines.projecting import GenerationRun
+from eventstate.machines.generation_run import GenerationRun
 from eventstate.testing.conformance.projecting import ProjectionCases, RebuildingCases
 from eventstate.testing.planted.plant import Patch, Plant
 

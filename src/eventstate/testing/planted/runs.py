@@ -15,8 +15,10 @@ from eventstate.jobs.runs.listing import Listing
 from eventstate.jobs.runs.results import JobResult
 from eventstate.jobs.runs.scope import Parents, Scope
 from eventstate.machines.attempt import TransactionCore
+from eventstate.testing.conformance.run_fences import RunFenceCases
 from eventstate.testing.conformance.running import RunCases, RunListCases
 from eventstate.testing.planted.plant import Patch, Plant
+from eventstate.transactions.fencing import Fences
 
 _commit = Scope.commit
 _append = reporting.append
@@ -73,7 +75,7 @@ def _whole_output() -> list[Patch]:
 def _index_later() -> list[Patch]:
     """In a commit of its own, which an answer that is lost keeps from happening."""
 
-    async def commit(self: Scope, operation: Callable[[TransactionCore], Awaitable[Any]]) -> Any:
+    async def commit(self: Scope, operation: Callable[[TransactionCore], Awaitable[Any]], fence: Fences) -> Any:
         put_job = index.put_job
 
         async def nothing(*_: Any) -> None:
@@ -81,7 +83,7 @@ def _index_later() -> list[Patch]:
 
         index.put_job = nothing
         try:
-            return await _commit(self, operation)
+            return await _commit(self, operation, fence)
         finally:
             index.put_job = put_job
 
@@ -114,6 +116,13 @@ def _not_found_is_an_error() -> list[Patch]:
         return (await self.get_job(job_id))["status"]
 
     return [(Listing, "get_job_status", status)]
+
+
+def _fences_for_streams_only() -> list[Patch]:
+    async def commit(self: Scope, operation: Callable[[TransactionCore], Awaitable[Any]], _fence: Fences) -> Any:
+        return await _commit(self, operation, None)
+
+    return [(Scope, "commit", commit)]
 
 
 RUN_PLANTS: Final = [
@@ -158,6 +167,16 @@ RUN_PLANTS: Final = [
         patches=_only_the_exit_code,
         suite=RunCases,
         cases=["test_what_a_result_comes_to"],
+    ),
+    Plant(
+        name="runs-without-fences",
+        story="a stale owner is kept from the streams, and what it says of its jobs does no harm",
+        patches=_fences_for_streams_only,
+        suite=RunFenceCases,
+        cases=[
+            "test_all_is_written_while_the_lock_is_held_and_nothing_once_it_moved_on",
+            "test_a_job_writes_about_its_run_as_long_as_its_attempt_counts",
+        ],
     ),
     Plant(
         name="whole-output-stored",

@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Final
 
 from eventstate.core.documents import Require
 from eventstate.log.following import Place, Reading
-from eventstate.log.following.followed import ChainChecks, Followed
+from eventstate.log.following.checks import ChainChecks
+from eventstate.log.following.followed import Followed
 from eventstate.log.following.follower import PAGE
 from eventstate.log.following.ordered import OrderedFollower
 from eventstate.log.following.single import StreamFollower
 from eventstate.log.positions import Positions
 from eventstate.machines import progress
 from eventstate.machines.deliveries import Delivery
+from eventstate.machines.parked_events import ParkedEvents
 from eventstate.machines.progress import Progress
 from eventstate.machines.subscribing import Subscribing
 from eventstate.stores import memory, watching
@@ -26,7 +28,7 @@ from eventstate.testing.planted.plant import Patch, Plant
 _read = OrderedFollower.read
 _followed = ChainChecks._followed
 _handle = Subscribing._handle
-_held_by = Subscribing._held_by
+_first_before = ParkedEvents.first_before
 
 
 class ImpatientSubscriptionCases(SubscriptionCases):
@@ -46,8 +48,8 @@ def _marks_the_first_page() -> list[Patch]:
 
 def _saves_inside_a_commit() -> list[Patch]:
     def position(delivery: Delivery) -> int:
-        assert delivery.followed.position is not None
-        return delivery.followed.position
+        assert delivery.position is not None
+        return delivery.position
 
     return [(progress, "_position_after", position)]
 
@@ -67,8 +69,8 @@ def _forgets_what_failed() -> list[Patch]:
 
 
 def _drops_what_it_can_not_read() -> list[Patch]:
-    async def judged(_self: ChainChecks, found: list[Followed]) -> list[Followed]:
-        return [followed for followed in found if followed.problem is None]
+    async def judged(_self: ChainChecks, found: list[Any]) -> list[Any]:
+        return [entry for entry in found if not isinstance(entry, Followed) or entry.problem is None]
 
     return [(ChainChecks, "judged", judged)]
 
@@ -101,11 +103,11 @@ def _saves_blindly() -> list[Patch]:
 
 
 def _holds_nothing_after_a_restart() -> list[Patch]:
-    async def held_by(self: Subscribing, delivery: Delivery) -> int:
+    async def first_before(self: ParkedEvents, delivery: Delivery) -> int:
         self._held = self._held or {}
-        return await _held_by(self, delivery)
+        return await _first_before(self, delivery)
 
-    return [(Subscribing, "_held_by", held_by)]
+    return [(ParkedEvents, "first_before", first_before)]
 
 
 SUBSCRIPTION_PLANTS: Final[Sequence[Plant]] = (
