@@ -105,6 +105,42 @@ def test_the_version(cli: Cli) -> None:
     assert cli.run(["--version"], 0).out.startswith("eventstate 0.")
 
 
+def test_as_a_module_it_is_the_same_program() -> None:
+    ran = _process("--version")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("eventstate 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("eventstate pru", "prune"), ("eventstate queue can", "cancel"), ("eventstate jobs --wor", "--workstream")],
+)
+def test_shells_complete_words(words: str, completed: str) -> None:
+    asked = {"_EVENTSTATE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    ran = subprocess.run(
+        [sys.executable, "-m", "eventstate"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **asked},
+    )
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, [completed], "")
+
+
+def test_the_completion_of_a_shell_is_installed_in_the_users_home(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "eventstate", "--install-completion", "bash"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "complete_bash" in (tmp_path / ".bash_completions" / "eventstate.sh").read_text()
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_one_line_says_what_to_install(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from eventstate.cli import main; main()"

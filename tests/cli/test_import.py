@@ -241,7 +241,7 @@ def test_another_import_of_the_same_file_in_between_is_a_conflict(
 def test_two_processes_import_each_row_once(cli: Cli, long_log: Path) -> None:
     command = [sys.executable, "-m", "eventstate", "import", str(long_log), *COLUMNS, "--url", cli.url]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
-    codes = sorted(process.wait(timeout=60) for process in both)
+    codes = sorted(process.wait(timeout=100) for process in both)
     assert codes in ([0, 4], [0, 0])
     assert cli("stats", "--json").json["total_events"] == 8000
     check_order(cli)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventstate import StateMachinePersister, open_store
-from eventstate.cli import resuming
+from eventstate.cli.resuming import ResumeFile
 from tests.cli.conftest import Cli
 from tests.cli.shop import ORDERS, Placed
 
@@ -132,15 +132,18 @@ def test_a_replay_goes_on_from_its_file(cli: Cli, tmp_path: Path) -> None:
             persister.append(ORDERS, f"{id:02}", Placed("ada"), expected=0)
     place = tmp_path / "place.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resuming, "write_place", _then_interrupted(resuming.write_place))
+        patch.setattr(ResumeFile, "write", _then_interrupted(ResumeFile.write))
         cli("replay-check", "--resume", str(place), *FAILING, code=130)
     assert 0 < json.loads(place.read_bytes())["report"]["streams"] < 50
     assert place.stat().st_mode & 0o077 == 0
     other = cli("replay-check", "--resume", str(place), *MACHINES, "--json", code=2)
-    assert "another check" in other.error["message"]
+    assert "another replay check" in other.error["message"]
     report = cli("replay-check", "--resume", str(place), "--json", *FAILING, code=1).json
     assert (report["streams"], report["total_divergences"]) == (50, 50)
     assert len({d["state_id"] for d in report["divergences"]}) == 50
     assert not place.exists()
     place.write_text("nonsense")
-    assert "no place of a replay check" in cli("replay-check", "--resume", str(place), code=2).err
+    assert "no replay check" in cli("replay-check", "--resume", str(place), code=2).err
+    assert "can't be read: Is a directory" in cli("replay-check", "--resume", str(tmp_path), code=2).err
+    nowhere = tmp_path / "none" / "place"
+    assert "can't be written: No such file" in cli("replay-check", "--resume", str(nowhere), *MACHINES, code=2).err

@@ -117,7 +117,6 @@ app = typer.Typer(
     help="Look into, prove and move the durable state machines of a store.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=is_debugging(),
     context_settings={"help_option_names": ["-h", "--help"]},
 )

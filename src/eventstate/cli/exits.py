@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -78,6 +79,22 @@ def show_usage_as_json() -> Generator[None]:
         sys.exit(ExitCode.USAGE)
 
 
+def is_of_output(error: Exception) -> TypeGuard[OSError]:
+    """Whether it was raised by what commands print, not by a store or by the caller's code."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, OSError) and error.filename is None and frames[-1].startswith(("eventstate.cli.", "rich."))
+
+
+def show_lost_output(error: OSError, *, as_json: bool) -> ExitCode:
+    """The exit code where stdout takes no more; said on stderr unless whoever read it has gone away."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ExitCode.PIPE_CLOSED
+    _print(error, f"the output can't be written: {error.strerror}", as_json=as_json)
+    return ExitCode.UNAVAILABLE
+
+
 def show_failure(error: Exception, *, as_json: bool) -> ExitCode:
     """Say on stderr what went wrong, in one line, and return the exit code for it."""
     if is_debugging():
@@ -94,9 +111,10 @@ def show_failure(error: Exception, *, as_json: bool) -> ExitCode:
 
 
 def _print(error: Exception, message: str, *, as_json: bool) -> None:
-    if not as_json:
-        print(f"error: {message}", file=sys.stderr)
-        return
-    fields = error.__dict__ if isinstance(error, EventStateError) else {}
-    shown: dict[str, Any] = {"type": type(error).__name__, "message": message, **fields}
-    print(orjson.dumps({"error": shown}, default=str).decode(), file=sys.stderr)
+    line = f"error: {message}"
+    if as_json:
+        fields = error.__dict__ if isinstance(error, EventStateError) else {}
+        shown: dict[str, Any] = {"type": type(error).__name__, "message": message, **fields}
+        line = orjson.dumps({"error": shown}, default=str).decode()
+    with suppress(OSError):  # nobody can be told any more
+        print(line, file=sys.stderr)

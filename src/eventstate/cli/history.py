@@ -60,4 +60,6 @@ def _print_table(records: Sequence[dict[str, Any]]) -> None:
         for record in records
     ]
     shown = "state" if all(record["to_state"] is not None for record in records) else "state, or data of the event"
-    print_table(("version", "action", "time", "by", "reason", shown), rows, right=("version",))
+    print_table(
+        ("version", "action", "time", "by", "reason", shown), rows, right=("version",), optional=("reason", "by")
+    )

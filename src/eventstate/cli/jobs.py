@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from eventstate.cli.session import Access
     from eventstate.jobs.runs.job_state_store import JobStateStore
 
-JOBS_GOVERNOR = "jobs"
-"""Whose jobs, unless --governor says so."""
-
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_LIMIT, metavar="N", help="At most so many.")]
 
 
@@ -28,12 +25,13 @@ def job_store(options: Globals, access: Access) -> Generator[JobStateStore]:
     from eventstate.jobs.runs.job_state_store import JobStateStore
 
     with opened(options, access) as store:
-        yield JobStateStore(store=store, governor=options.governor or JOBS_GOVERNOR)
+        yield JobStateStore(store=store, governor=options.jobs_governor)
 
 
 def runs(options: Globals, limit: Limit = 10) -> None:
     """The newest runs, newest first. With --json one object per line."""
-    from eventstate.cli.output import compact, print_json, print_table
+    from eventstate.cli.output import compact, note, print_json, print_table
+    from eventstate.cli.records import to_the_second
 
     with job_store(options, "read") as store:
         found = store.list_recent_runs(limit)
@@ -41,11 +39,19 @@ def runs(options: Globals, limit: Limit = 10) -> None:
         for run in found:
             print_json(run)
         return
+    if not found:
+        note(f"there are no runs of governor {store.governor!r}")
     rows = [
-        (run["run_id"], run["status"], _short(run["created_at"]), _short(run["updated_at"]), compact(run["metadata"]))
+        (
+            run["run_id"],
+            run["status"],
+            to_the_second(run["created_at"]),
+            to_the_second(run["updated_at"]),
+            compact(run["metadata"]),
+        )
         for run in found
     ]
-    print_table(("run", "status", "created", "updated", "metadata"), rows)
+    print_table(("run", "status", "created", "updated", "metadata"), rows, optional=("updated", "created"))
 
 
 def jobs(
@@ -61,16 +67,21 @@ def jobs(
 
     With --json one object per line.
     """
-    from eventstate.cli.output import print_json, print_table
+    from eventstate.cli.output import note, print_json, print_table
 
     with job_store(options, "read") as store:
         found = list(islice(_chosen(store, run, workstream, status), limit))
+        if not found:
+            _check_parents(store, run, workstream)
     if options.as_json:
         for job in found:
             print_json(job)
         return
+    if not found:
+        note(f"there are no such jobs of governor {store.governor!r}")
     columns = ("job", "status", "tool", "attempt", "started", "ended", "exit", "run", "error")
-    print_table(columns, [_row(job) for job in found], right=("attempt", "exit"))
+    optional = ("ended", "run", "exit", "tool")
+    print_table(columns, [_row(job) for job in found], right=("attempt", "exit"), optional=optional)
 
 
 def _chosen(
@@ -81,14 +92,30 @@ def _chosen(
     return store.all_jobs(status=status)
 
 
+def _check_parents(store: JobStateStore, run: str | None, workstream: str | None) -> None:
+    """Tell a run or a workstream without jobs from one that there is not.
+
+    Raises:
+        RunNotFoundError, WorkstreamNotFoundError: there is none.
+    """
+    from eventstate.errors import WorkstreamNotFoundError
+
+    if run is not None:
+        store.get_run(run)
+    if workstream is not None and store.get_workstream(workstream) is None:
+        raise WorkstreamNotFoundError(governor=store.governor, workstream_id=workstream)
+
+
 def _row(job: dict[str, Any]) -> tuple[str, ...]:
+    from eventstate.cli.records import to_the_second
+
     return (
         job["job_id"],
         job["status"],
         job["tool"],
         str(job["attempt"]),
-        _short(job["started_at"]),
-        _short(job["completed_at"]),
+        to_the_second(job["started_at"]),
+        to_the_second(job["completed_at"]),
         "" if job["exit_code"] is None else str(job["exit_code"]),
         job["run_id"] or "",
         job["error_message"] or "",
@@ -98,6 +125,7 @@ def _row(job: dict[str, Any]) -> tuple[str, ...]:
 def show_job(options: Globals, id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]) -> None:
     """One job: its status, its result, and everything that happened to it. With --json one object."""
     from eventstate.cli.output import print_fields, print_json, print_table, print_text
+    from eventstate.cli.records import to_the_second
 
     with job_store(options, "read") as store:
         job = store.get_job(id)
@@ -107,7 +135,7 @@ def show_job(options: Globals, id: Annotated[str, typer.Argument(metavar="ID", h
         return
     print_fields([(name, text) for name, value in job.items() if name != "step_name" and (text := _told(value))])
     print_text("")
-    rows = [(_short(event["timestamp"]), event["event_type"], _told(_particulars(event))) for event in events]
+    rows = [(to_the_second(event["timestamp"]), event["event_type"], _told(_particulars(event))) for event in events]
     print_table(("time", "event", "particulars"), rows)
 
 
@@ -123,8 +151,3 @@ def _told(value: Any) -> str:
     if value in (None, "", {}, []):
         return ""
     return value if isinstance(value, str) else compact(value)
-
-
-def _short(time: str | None) -> str:
-    """A time to the second."""
-    return "" if time is None else f"{time[:19].replace('T', ' ')}"

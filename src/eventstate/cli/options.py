@@ -7,15 +7,17 @@ import os
 import sys
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from eventstate.cli.exits import ExitCode, show_failure
+from eventstate.cli.exits import ExitCode, is_of_output, show_failure, show_lost_output
 
 DEFAULT_URL = "sqlite:///eventstate.db"
 DEFAULT_GOVERNOR = "default"
+DEFAULT_JOBS_GOVERNOR = "jobs"
 _PANEL = "Global options"
 MAX_LIMIT = 1_000_000_000
 
@@ -90,6 +92,11 @@ class Globals:
     def resolved_governor(self) -> str:
         return self.governor or DEFAULT_GOVERNOR
 
+    @property
+    def jobs_governor(self) -> str:
+        """Whose runs, jobs and queues."""
+        return self.governor or DEFAULT_JOBS_GOVERNOR
+
 
 def globals_of(
     url: Url = None,
@@ -156,12 +163,13 @@ def _guarded(call: Callable[[], int | None], *, as_json: bool) -> int:
     except typer.Exit as leaving:
         return leaving.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        with suppress(OSError):  # with the terminal that is gone
+            print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output is gone; what is still buffered must not fail once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.PIPE_CLOSED
     except Exception as error:  # noqa: BLE001 the caller's own code runs in here too: evolve, upcasters
-        return show_failure(error, as_json=as_json)
+        if not is_of_output(error):
+            return show_failure(error, as_json=as_json)
+        # What is still buffered must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return show_lost_output(error, as_json=as_json)
     return code or ExitCode.OK

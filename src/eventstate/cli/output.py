@@ -58,18 +58,59 @@ def console(*, to_stderr: bool = False) -> Console:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    right: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> None:
-    """A table; the columns named in ``right`` hold numbers."""
+    """A table, of which the last column is folded where it does not fit.
+
+    Args:
+        right: the columns that hold numbers.
+        optional: columns that a window may be too narrow for: the first of them is left out first, and said to be.
+    """
     from rich import box
     from rich.table import Table
 
+    shown = console()
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = _widths(columns, cells)
+    left_out: list[str] = []
+    while shown.is_terminal and _needed(widths) > shown.width and len(left_out) < len(optional):
+        left_out.append(optional[len(left_out)])
+        del widths[left_out[-1]]
+    fits = _needed(widths) <= shown.width
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(clean(cell) for cell in row))
+    for column in widths:
+        is_folded = not fits or column == columns[-1]
+        justify = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=not is_folded)
+    for row in cells:
+        table.add_row(*(cell for column, cell in zip(columns, row, strict=True) if column in widths))
     _print(table)
+    if left_out:
+        note(f"left out, for the window is too narrow: {', '.join(left_out)}; --json shows all")
+
+
+_GAP = 3
+_LEAST_TEXT = 14
+"""Columns that a text gets at least before others are left out."""
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, int]:
+    """How wide each column is."""
+    from rich.cells import cell_len
+
+    lines = zip(columns, zip(columns, *rows, strict=True), strict=True)
+    return {column: max(max(map(cell_len, cell.split("\n"))) for cell in cells) for column, cells in lines}
+
+
+def _needed(widths: Mapping[str, int]) -> int:
+    """The width of a table in which only the last column is folded."""
+    *others, last = widths.values()
+    return sum(others) + min(last, _LEAST_TEXT) + _GAP * len(others)
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import orjson
 import typer
 
-from eventstate.cli.jobs import JOBS_GOVERNOR
 from eventstate.cli.options import Globals
 from eventstate.errors import InvalidInputError
 
@@ -30,7 +29,7 @@ def job_queue(options: Globals, access: Access) -> Generator[JobQueue]:
     from eventstate.jobs.queue.job_queue import JobQueue
 
     with opened(options, access) as store:
-        yield JobQueue(store, governor=options.governor or JOBS_GOVERNOR)
+        yield JobQueue(store, governor=options.jobs_governor)
 
 
 def show_queue(options: Globals) -> None:
@@ -38,7 +37,7 @@ def show_queue(options: Globals) -> None:
 
     With --json one object.
     """
-    from eventstate.cli.output import print_json, print_table, print_text
+    from eventstate.cli.output import note, print_json, print_table, print_text
 
     with job_queue(options, "read") as queue:
         depths, limits, asked = queue.depths(), queue.limits(), list(queue.asked())
@@ -51,6 +50,8 @@ def show_queue(options: Globals) -> None:
             }
         )
         return
+    if not depths:
+        note(f"no jobs of governor {options.jobs_governor!r} wait or run")
     numbers = ("ready", "delayed", "waiting", "running")
     print_table(("queue", *numbers), [tuple(map(str, depth)) for depth in depths], right=numbers)
     if limits:
@@ -128,8 +129,10 @@ def add_job(
 def _jobs_in(file: Path) -> list[Any]:
     try:
         found = orjson.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{file} can't be read as JSON: {error}") from None
+    except OSError as error:
+        raise InvalidInputError(f"{file} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidInputError(f"{file} is no JSON: {error}") from None
     return cast("list[Any]", found) if isinstance(found, list) else [found]
 
 

@@ -39,7 +39,7 @@ def replay_check(
     can't be folded any more are named in any case. Exit code 1 if there is a difference. Nothing is written.
     """
     from eventstate.cli.output import counter
-    from eventstate.cli.resuming import read_place, remove_place, write_place
+    from eventstate.cli.resuming import ResumeFile
     from eventstate.cli.travelling import time_travel
     from eventstate.cli.urls import refuse_store_files
     from eventstate.log.replaying import ReplayReport
@@ -47,21 +47,34 @@ def replay_check(
     started = time.monotonic()
     asked = [options.resolved_url, options.resolved_governor, prefix, transitions, *options.machines]
     refuse_store_files(options, resume)
-    report = (read_place(resume, asked) if resume is not None else None) or ReplayReport(keep=limit)
+    kept = ResumeFile(resume, "replay check", asked, _restored) if resume is not None else None
+    report = (kept.read() if kept is not None else None) or ReplayReport(keep=limit)
     with time_travel(options, "read") as travel, counter() as shown:
         task = shown.add_task("replaying streams", total=None)
 
         def advance(so_far: ReplayReport) -> None:
             shown.update(task, completed=so_far.streams)
-            if resume is not None:
-                write_place(resume, asked, so_far)
+            if kept is not None:
+                kept.write(so_far)
 
         travel.replay_check(prefix=prefix, resume=report, judge_transitions=transitions, progress=advance)
-    if resume is not None:
-        remove_place(resume)
+    if kept is not None:
+        kept.remove()
     _show(report, time.monotonic() - started, as_json=options.as_json)
     accepted = report.declared if accept_raised else 0
     return ExitCode.FINDING if report.total_divergences > accepted else ExitCode.OK
+
+
+def _restored(plain: dict[str, Any]) -> ReplayReport:
+    from eventstate.core.differences import Difference
+    from eventstate.log.replaying import Divergence, ReplayReport
+
+    report = ReplayReport(**plain)
+    report.divergences = []
+    for found in plain["divergences"]:
+        changes = [Difference(*change) for change in found.pop("changes")]
+        report.divergences.append(Divergence(changes=changes, **found))
+    return report
 
 
 def _show(report: ReplayReport, seconds: float, *, as_json: bool) -> None:

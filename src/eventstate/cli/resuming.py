@@ -1,64 +1,70 @@
-"""The place of a replay check in a file, so that one that was stopped goes on."""
+"""A file that says how far a long check has come, so that one that was stopped goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 
-from eventstate.core.differences import Difference
-from eventstate.errors import ConfigurationError
-from eventstate.log.replaying import Divergence, ReplayReport
+from eventstate.errors import InvalidInputError
 from eventstate.stores.own_files import refuse_own
 
+Report = TypeVar("Report")
 
-def read_place(file: Path, asked: Sequence[Any]) -> ReplayReport | None:
-    """The report so far of the same check; None where there is no file.
 
-    Raises:
-        ConfigurationError: the file is of another check, or none at all.
-        InvalidInputError: it is a store's own.
+class ResumeFile(Generic[Report]):
+    """Keeps the report of a check that is under way, readable by its owner only: it shows parts of states.
+
+    Args:
+        path: the file; it is there while the check is under way.
+        what: the kind of check, in words.
+        subject: what is checked, as JSON data: only a check of the same goes on from here.
+        restore: makes a report of what it was stored as.
+
+    All methods raise InvalidInputError where the file can't be used.
     """
-    refuse_own(file)
-    try:
-        text = file.read_bytes()
-    except FileNotFoundError:
-        return None
-    try:
-        kept = orjson.loads(text)
-        report = ReplayReport(**kept["report"])
-        report.divergences = [_divergence(divergence) for divergence in kept["divergences"]]
-        is_same_check = kept["asked"] == list(asked)
-    except (ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"--resume {file}: it holds no place of a replay check; remove it") from None
-    if not is_same_check:
-        raise ConfigurationError(f"--resume {file}: it is the place of another check; remove it, or name another file")
-    return report
 
+    def __init__(self, path: Path, what: str, subject: Any, restore: Callable[[dict[str, Any]], Report]) -> None:
+        self._path = path
+        self._what = what
+        self._form = f"{what} 1"
+        self._subject = subject
+        self._restore = restore
 
-def write_place(file: Path, asked: Sequence[Any], report: ReplayReport) -> None:
-    """Replace the place as a whole, so that a kill leaves the one before it."""
-    divergences = [_members(d, "changes") | {"changes": list(map(list, d.changes))} for d in report.divergences]
-    kept = {"asked": list(asked), "report": _members(report, "divergences"), "divergences": divergences}
-    beside = file.with_name(f"{file.name}.new")
-    beside.touch(mode=0o600)  # it shows parts of states
-    beside.write_bytes(orjson.dumps(kept))
-    beside.replace(file)
+    def read(self) -> Report | None:
+        """The report to go on from; None where there is no file."""
+        refuse_own(self._path)
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InvalidInputError(f"{self._path} can't be read: {error.strerror}") from None
+        try:
+            found: Any = orjson.loads(content)
+            if found["eventstate"] != self._form:
+                raise ValueError(f"its form is {found['eventstate']!r}, not {self._form!r}")
+            subject, report = found["of"], self._restore(found["report"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInputError(f"{self._path} is no {self._what} to go on with: {error}") from None
+        if subject != self._subject:
+            raise InvalidInputError(f"{self._path} is of another {self._what}, of {subject}; take another file")
+        return report
 
+    def write(self, report: Report) -> None:
+        """Replace the report as a whole, so that a kill leaves the one before it."""
+        content = orjson.dumps({"eventstate": self._form, "of": self._subject, "report": report}, default=list)
+        part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            part.touch(mode=0o600)
+            part.write_bytes(content)
+            part.replace(self._path)
+        except OSError as error:
+            raise InvalidInputError(f"{self._path} can't be written: {error.strerror}") from None
 
-def remove_place(file: Path) -> None:
-    """A check that has come to its end begins anew when it is run again."""
-    file.unlink(missing_ok=True)
-
-
-def _members(value: ReplayReport | Divergence, apart: str) -> dict[str, Any]:
-    """The fields of a dataclass, but for one."""
-    return {field.name: getattr(value, field.name) for field in fields(value) if field.name != apart}
-
-
-def _divergence(kept: dict[str, Any]) -> Divergence:
-    changes = [Difference(*change) for change in kept.pop("changes")]
-    return Divergence(changes=changes, **kept)
+    def remove(self) -> None:
+        """Forget it: a check that has come to its end begins anew when it is run again."""
+        self._path.unlink(missing_ok=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,37 +27,20 @@ def run_job(
 
     Without --tools a job of the tools aider, codex, tests and git runs the program that it names.
     """
+    from eventstate.cli.interrupting import interrupted_by_signals
     from eventstate.cli.jobs import job_store
     from eventstate.cli.output import print_json
     from eventstate.cli.tools import load_tools
     from eventstate.jobs.orchestrator.orchestrator import Orchestrator
 
     chosen = load_tools(tools) if tools else None
-    with _ended_by_signals(), job_store(options, "create") as store:
+    with interrupted_by_signals(), job_store(options, "create") as store:
         result = Orchestrator(store, chosen).run_job(job_file)
     if options.as_json:
         print_json(asdict(result))
     else:
         _print(result)
     return _code(result)
-
-
-@contextmanager
-def _ended_by_signals() -> Generator[None]:
-    """Take SIGTERM, and the terminal's end, for an interruption: the job's end is recorded and its program ended.
-
-    Where they are ignored, as under nohup, they stay so.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    taken = [number for number, handler in before.items() if handler is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])
 
 
 def _print(result: JobResult) -> None:

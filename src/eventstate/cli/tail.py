@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eventstate.cli.options import MAX_LIMIT, Globals
+from eventstate.cli.places import parse_place
 
 if TYPE_CHECKING:
+    from eventstate.cli.lines import Lines
     from eventstate.machines.deliveries import Delivery
+    from eventstate.machines.persister import StateMachinePersister
 
 
 def tail(
@@ -35,12 +38,14 @@ def tail(
 
     With --json one object per line, among them one that only says {"caught_up": ...}.
     """
-    from eventstate.cli.output import note, print_json, print_text
+    from eventstate.cli.lines import Lines
+    from eventstate.cli.output import note, print_json
     from eventstate.cli.session import persister
     from eventstate.machines.deliveries import CaughtUp
     from eventstate.machines.subscription import Subscription
 
-    shown = 0
+    shown, place = 0, parse_place(start)
+    lines = Lines(("dim", "cyan", "", "bold", ""))
     with (
         persister(options, "read") as opened,
         Subscription(
@@ -49,9 +54,11 @@ def tail(
             machines=machine or None,
             actions=action or None,
             all_governors=all_governors,
-            start=int(start) if start.isdecimal() else start,
+            start=place,
         ) as subscription,
     ):
+        if id is not None:
+            _check_known(opened, id, once=once)
         for item in subscription.marked(until_caught_up=once):
             if isinstance(item, CaughtUp):
                 if options.as_json:
@@ -59,11 +66,32 @@ def tail(
                 elif not once:
                     note("caught up; waiting for what comes (Ctrl-C ends)")
             else:
-                print_json(_record(item)) if options.as_json else print_text(_line(item, all_governors))
+                print_json(_record(item)) if options.as_json else _show(lines, item, all_governors)
                 shown += 1
             sys.stdout.flush()
             if shown == limit:
                 return
+
+
+def _check_known(persister: StateMachinePersister, id: str, *, once: bool) -> None:
+    """Say of a state that there is not that it may still come.
+
+    Raises:
+        StateNotFoundError: there is none, and only what there is now is asked for.
+    """
+    from eventstate.cli.hints import hinting
+    from eventstate.cli.output import note
+    from eventstate.errors import EventStateError, StateNotFoundError
+
+    try:
+        with hinting(persister, id):
+            persister.load(id)
+    except StateNotFoundError:
+        if once:
+            raise
+        note(f"there is no state {id!r} yet")
+    except EventStateError:
+        pass  # deleted, damaged or newer: its events are shown as far as they can be read
 
 
 def _record(delivery: Delivery) -> dict[str, Any]:
@@ -86,15 +114,16 @@ def _record(delivery: Delivery) -> dict[str, Any]:
     return record
 
 
-def _line(delivery: Delivery, with_governor: bool) -> str:
+def _show(lines: Lines, delivery: Delivery, with_governor: bool) -> None:
     from eventstate.cli.output import compact
     from eventstate.cli.records import instant
 
     where = f"{delivery.governor}/{delivery.state_id}" if with_governor else delivery.state_id
     problem = delivery.problem
     if not delivery.action:
-        return f"{where} {delivery.version}: {problem}"
+        lines.show(f"{where} {delivery.version}: {problem}", is_bad=True)
+        return
     time = (instant(delivery.timestamp) or "")[11:23]
-    by = delivery.metadata.changed_by
-    text = f"{time} {where} {delivery.version} {delivery.action}{f' by {by}' if by else ''} {compact(delivery.data)}"
-    return f"{text} ({problem})" if problem is not None else text
+    by = f"by {delivery.metadata.changed_by} " if delivery.metadata.changed_by else ""
+    told = f"{by}{compact(delivery.data)}{f' ({problem})' if problem is not None else ''}"
+    lines.show(time, where, str(delivery.version), delivery.action, told, is_bad=problem is not None)

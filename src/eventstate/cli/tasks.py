@@ -50,7 +50,8 @@ def tasks(
         print_json({"job": job, "tasks": found.tasks, "lowest": _record(lowest), **told, "statuses": listed})
         return
     columns = ("task", "tag", "status", "means", "version", "attempt", "time", "message")
-    print_table(columns, [_row(status) for status in shown], right=("task", "status", "version", "attempt"))
+    right = ("task", "status", "version", "attempt")
+    print_table(columns, [_row(status) for status in shown], right=right, optional=("version", "attempt"))
     print_text("")
     print_fields([("lowest", f"{lowest.status} of task {lowest.task}, tag {lowest.tag}"), *_judged(verdict)])
     if len(shown) < len(statuses):
@@ -88,10 +89,10 @@ def _record(status: TaskStatus) -> dict[str, Any]:
 
 
 def _row(status: TaskStatus) -> tuple[str, ...]:
-    from eventstate.cli.records import instant
+    from eventstate.cli.records import instant, to_the_second
 
     means = _means(status.phase, status.outcome)
-    time = (instant(status.timestamp) or "")[:19].replace("T", " ") + "Z" if status.version else ""
+    time = to_the_second(instant(status.timestamp)) if status.version else ""
     numbers = str(status.version), str(status.attempt)
     return str(status.task), status.tag, str(status.status), means, *numbers, time, status.message
 

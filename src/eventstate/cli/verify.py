@@ -32,7 +32,7 @@ def verify(
     replayed only with their machines: --machines.
     """
     from eventstate.cli.output import counter, print_json, print_table, print_text
-    from eventstate.cli.progress import ProgressFile
+    from eventstate.cli.resuming import ResumeFile
     from eventstate.cli.session import persister
     from eventstate.cli.urls import refuse_store_files
     from eventstate.log.sealing.files import SealFile
@@ -42,7 +42,7 @@ def verify(
     exported = SealFile.read(seal) if seal is not None else None
     digest = exported.seal.digest if exported is not None else None
     subject = {"url": options.resolved_url, "governor": options.resolved_governor, "seal": digest}
-    kept = ProgressFile(resume, subject) if resume is not None else None
+    kept = ResumeFile(resume, "verification", subject, _restored) if resume is not None else None
     with persister(options, "read") as opened, counter() as shown:
         task = shown.add_task("verifying streams", total=None)
 
@@ -64,6 +64,14 @@ def verify(
             rows = [(finding.state_id, finding.where, finding.problem) for finding in report.findings]
             print_table(("state", "first bad place", "problem"), rows)
     return ExitCode.OK if report.is_consistent else ExitCode.FINDING
+
+
+def _restored(plain: dict[str, Any]) -> ConsistencyReport:
+    from eventstate.log.verify import ConsistencyReport, Finding
+
+    report = ConsistencyReport(**plain)
+    report.findings = [Finding(**finding) for finding in plain["findings"]]
+    return report
 
 
 def _record(report: ConsistencyReport, seconds: float) -> dict[str, Any]:
