@@ -15,6 +15,12 @@ from eventstate.core.leases import LockState, decode_counter, plan_acquire, plan
 from eventstate.core.retrying import Fate, fate_of
 from eventstate.core.waits import plan_mark
 from eventstate.errors import CommitUnknownError, LeaseLostError
+from eventstate.jobs.queue import layout
+from eventstate.jobs.queue.chaining import Chaining
+from eventstate.jobs.queue.claiming import Claiming
+from eventstate.jobs.queue.core import Doubt, QueueCore, id_in
+from eventstate.jobs.queue.releasing import Releasing
+from eventstate.jobs.queue.transaction import QueueTransaction
 from eventstate.log.appending import Appender
 from eventstate.testing.planted.plant import Patch
 from eventstate.testing.planted.watches import WATCH_PLANTS
@@ -28,6 +34,7 @@ from eventstate.transactions.waiting import WaitingClient
 from tests.simulation.deadlocks import circle, knots
 from tests.simulation.histories import reading_and_appending
 from tests.simulation.locking import locking
+from tests.simulation.queues import working
 from tests.simulation.rosters import filling_a_roster
 from tests.simulation.transfers import transferring
 
@@ -39,6 +46,9 @@ _operations = DocumentBuffer.operations
 _changed = ReadSet.changed
 _checks = ReadSet.checks
 _extended = DistributedLock.extended
+_run = QueueCore.run
+_release = Releasing.release
+_chain = Chaining.report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +245,62 @@ def _guard_left_alone() -> list[Patch]:
     return [(DocumentBuffer, "operations", operations)]
 
 
+def _unfenced(*names: str) -> list[Patch]:
+    async def run(self: QueueCore, operation: Any, *, fence: Any = None, **options: Any) -> Any:
+        is_one = any(operation.__qualname__.startswith(name) for name in names)
+        return await _run(self, operation, fence=None if is_one else fence, **options)
+
+    return [(QueueCore, "run", run)]
+
+
+def _claimed_without_the_lock() -> list[Patch]:
+    return _unfenced("Claiming.claim")
+
+
+def _ended_without_the_lock() -> list[Patch]:
+    return _unfenced("Ending.report", "Ending.give_back")
+
+
+def _dead_by_its_lease() -> list[Patch]:
+    async def end(_self: Locks, _state: LockState) -> bool:
+        return True
+
+    return [(Locks, "end", end)]
+
+
+def _forgotten_before_it_is_told() -> list[Patch]:
+    async def release(self: Releasing, release: str, *, forget: bool = True) -> int:
+        await self.forget([release])
+        return await _release(self, release, forget=False)
+
+    return [(Releasing, "release", release)]
+
+
+def _slot_unchecked() -> list[Patch]:
+    async def free_slot(self: Claiming, _tx: QueueTransaction, limit: str) -> str | None:
+        most = await self._core.limit(limit)
+        if most is None:
+            return None
+        taken = {id_in(document) for document in (await self._core.list(layout.SLOTS, f"{limit}/")).documents}
+        return next((slot for n in range(most) if (slot := layout.slot_id(limit, n)) not in taken), "")
+
+    return [(Claiming, "_free_slot", free_slot)]
+
+
+def _doubt_forgotten() -> list[Patch]:
+    async def run(self: QueueCore, operation: Any, *, doubt: Any = None, **options: Any) -> Any:
+        return await _run(self, operation, **options)
+
+    return [(QueueCore, "run", run)]
+
+
+def _doubt_of_both_forgotten() -> list[Patch]:
+    async def report(self: Chaining, claim: Any, report: Any, _doubt: Doubt, *args: Any, **options: Any) -> Any:
+        return await _chain(self, claim, report, Doubt(), *args, **options)
+
+    return [(Chaining, "report", report)]
+
+
 RACES: Sequence[Race] = (
     Race(
         name="takeover-without-the-counter",
@@ -373,5 +439,47 @@ RACES: Sequence[Race] = (
         story="the guard is for those who list",
         scenarios=[filling_a_roster],
         patches=_guard_left_alone,
+    ),
+    Race(
+        name="claimed-without-the-lock",
+        story="whoever claims lives",
+        scenarios=[working],
+        patches=_claimed_without_the_lock,
+    ),
+    Race(
+        name="ended-without-the-lock",
+        story="whoever ends a job has it",
+        scenarios=[working],
+        patches=_ended_without_the_lock,
+    ),
+    Race(
+        name="dead-by-its-lease",
+        story="its time is over, that is enough",
+        scenarios=[working],
+        patches=_dead_by_its_lease,
+    ),
+    Race(
+        name="forgotten-before-it-is-told",
+        story="whoever takes it on will do it",
+        scenarios=[working],
+        patches=_forgotten_before_it_is_told,
+    ),
+    Race(
+        name="slot-unchecked",
+        story="the list says that it is free",
+        scenarios=[working],
+        patches=_slot_unchecked,
+    ),
+    Race(
+        name="doubt-forgotten",
+        story="no answer: say it again",
+        scenarios=[working],
+        patches=_doubt_forgotten,
+    ),
+    Race(
+        name="doubt-of-both-forgotten",
+        story="the end and the next claim were tried, now the end alone",
+        scenarios=[working],
+        patches=_doubt_of_both_forgotten,
     ),
 )

@@ -14,6 +14,7 @@ from tests.simulation.appending import appending
 from tests.simulation.deadlocks import chain, circle, knots
 from tests.simulation.histories import reading_and_appending
 from tests.simulation.locking import locking
+from tests.simulation.queues import working
 from tests.simulation.rosters import filling_a_roster
 from tests.simulation.transfers import transferring
 
@@ -28,6 +29,7 @@ SCHEDULES: dict[Scenario, int] = {
     circle: 1000,
     chain: 1000,
     knots: 2000,
+    working: 500,
 }
 """How many of each."""
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from eventstate.core.documents import Batch, Committed, Document, Key, Page, Refused
 from eventstate.errors import StoreUnavailableError
-from eventstate.runtime.base import Runtime
 from eventstate.stores.memory import MemoryStore
 from eventstate.testing.faults import UNANSWERED, Fault, FaultyStore, flaky
 from eventstate.testing.simulation import Crashed, Process, Simulation, Task
 
 DAY = 86_400.0
+OUTAGE = float("inf")
+"""The end of an outage that has not begun."""
 Rule = Callable[[Batch], None]
 
 
@@ -61,7 +62,11 @@ class Disk(MemoryStore):
 
 
 class Weather(NamedTuple):
-    """What goes wrong in one run, and how often. Not everything in every run: some bugs need calm around them."""
+    """What goes wrong in one run, and how often. Not everything in every run: some bugs need calm around them.
+
+    In an outage, which begins where a scenario has a moment for it, a process hears nothing for so long that it gives
+    up; what it sends may arrive.
+    """
 
     faults: Sequence[Fault] = UNANSWERED
     rate: float = 0.0
@@ -70,6 +75,7 @@ class Weather(NamedTuple):
     crashes: int = 0
     pauses: int = 0
     cancels: int = 0
+    outages: int = 0
     slowness: float = 0.0
 
     @property
@@ -80,7 +86,8 @@ class Weather(NamedTuple):
     @property
     def only_answers_are_lost(self) -> bool:
         """Whatever is sent arrives at once."""
-        return not (self.rate and self.faults != (Fault.LOST_ANSWER,)) and not self.cut_off and not self.unread
+        is_any_lost = self.rate and self.faults != (Fault.LOST_ANSWER,)
+        return not (is_any_lost or self.cut_off or self.unread or self.outages)
 
 
 def any_weather(chance: random.Random, *, unread: bool = True) -> Weather:
@@ -122,7 +129,9 @@ class World:
         self.disk.says_why = chance.random() < 0.5
         self.disk.page_limit = chance.choice((1, 1000, 1000))
         store = simulation.store(self.disk, reads_apart=chance.random() < 0.3)
-        self.lines = [self._line(store, process.runtime) for process in self.processes]
+        self._outages = weather.outages
+        self._out_until = dict.fromkeys(self.processes, 0.0)
+        self.lines = [self._line(store, process) for process in self.processes]
         self._steps = steps
         simulation.slowness = weather.slowness
         self._plan(longest_pause)
@@ -142,11 +151,24 @@ class World:
                 seconds = jumps.choice((-2 * DAY, -3600.0, -10.0, 10.0, 3600.0, 2 * DAY))
                 simulation.at_step(jumps.randrange(1, self._steps), _call(runtime.turn_wall_clock, seconds))
 
-    def _line(self, store: Any, runtime: Runtime) -> FaultyStore:
+    def lose_sight(self, process: Process) -> None:
+        """Have an outage of a process begin with its next commit, if the weather has one more."""
+        if self._outages and not self._is_out(process):
+            self._outages -= 1
+            self._out_until[process] = OUTAGE
+
+    def _is_out(self, process: Process) -> bool:
+        return self.simulation.elapsed < self._out_until[process]
+
+    def _line(self, store: Any, process: Process) -> FaultyStore:
         chance, weather = self.simulation.random, self.weather
         fault_of = flaky(chance, weather.rate, weather.faults, cut_off=weather.cut_off)
 
         def script(batch: Batch) -> Fault:
+            if self._out_until[process] == OUTAGE:
+                self._out_until[process] = self.simulation.elapsed + 20 + 40 * chance.random()
+            if self._is_out(process):
+                return chance.choice((Fault.LOST_ANSWER, Fault.LOST_ANSWER, Fault.LOST_REQUEST))
             fault = fault_of(batch)
             if fault is Fault.DELAYED:
                 late = self._deliver(line, batch)
@@ -154,11 +176,13 @@ class World:
             return fault
 
         async def unread(_keys: object) -> None:
-            if chance.random() < weather.unread:
+            if self._out_until[process] == OUTAGE:
+                return
+            if self._is_out(process) or (weather.unread and chance.random() < weather.unread):
                 raise StoreUnavailableError(store=line.url, detail="no answer to a read")
 
-        line = FaultyStore(store, script, runtime=runtime)
-        if weather.unread:
+        line = FaultyStore(store, script, runtime=process.runtime)
+        if weather.unread or weather.outages:
             line.before_get = unread
         return line
 
