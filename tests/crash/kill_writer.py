@@ -108,7 +108,7 @@ def decide(_ledger: Ledger, key: str) -> Written:
 
 def open_kills(folder: Path) -> Store:
     """The store, with a log so short that kills meet checkpoints too."""
-    return SqliteStore(Settings(path=folder / FILE, wal_pages=40), BlockingRuntime())
+    return SqliteStore(Settings(path=str(folder / FILE), wal_pages=40), BlockingRuntime())
 
 
 def persister_on(store: Store) -> StateMachinePersister:

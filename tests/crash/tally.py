@@ -67,7 +67,7 @@ class HastyRuntime(BlockingRuntime):
 def open_tallies(folder: Path, durability: str = "full", runtime: Runtime | None = None) -> SqliteStore:
     """A store with a short write-ahead log, so that checkpoints come often."""
     level = cast(Literal["full", "normal", "off"], durability)
-    settings = Settings(path=folder / FILE, durability=level, wal_pages=12, timeout=5)
+    settings = Settings(path=str(folder / FILE), durability=level, wal_pages=12, timeout=5)
     return SqliteStore(settings, runtime or HastyRuntime())
 
 

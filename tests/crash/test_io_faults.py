@@ -75,7 +75,7 @@ def write(folder: Path, disk: FaultyDisk, fault: Fault, writers: int, outcome: O
             thread.start()
         work(0)
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive(), f"{fault}: an append never returns"
         disk.disarm()
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -19,10 +18,27 @@ SECONDS = 60.0
 STREAMS = 500
 
 
+VERIFYING = """
+import sys
+from eventstate.cli import main
+from eventstate.cli.resuming import ResumeFile
+
+write = ResumeFile.write
+
+def told(self, report):
+    write(self, report)
+    print("kept", file=sys.stderr, flush=True)
+    sys.stdin.readline()
+
+ResumeFile.write = told
+main()
+"""
+"""The command line, with a verification that says when it has noted how far it is, and waits for a word."""
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *arguments], **pipes)
 
 
 def kill(process: subprocess.Popen[str]) -> str:
@@ -31,21 +47,13 @@ def kill(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=SECONDS)[0]
 
 
-def until_beyond(seen: int, position: Callable[[], int], process: subprocess.Popen[str]) -> None:
-    """Wait until a position has moved, or the process has ended."""
-    ends = time.monotonic() + SECONDS
-    while position() <= seen and process.poll() is None:
-        assert time.monotonic() < ends
-        time.sleep(0.001)
-
-
 def kill_sealers(file: Path, kills: int) -> None:
     choose = Random(7)
-    writers = [start("tests.crash.seal_worker", "write", str(file), name) for name in "ab"]
+    writers = [start("-m", "tests.crash.seal_worker", "write", str(file), name) for name in "ab"]
     printed: list[int] = []
     try:
         for _ in range(kills):
-            sealer = start("tests.crash.seal_worker", "seal", str(file), "s")
+            sealer = start("-m", "tests.crash.seal_worker", "seal", str(file), "s")
             assert sealer.stdout is not None
             sealer.stdout.readline()  # it is at work
             time.sleep(choose.uniform(0, 0.05))
@@ -97,7 +105,8 @@ def many(fast_folder: Path) -> Path:
 @pytest.mark.backend("sqlite")
 def test_a_killed_verification_goes_on_where_it_was(many: Path, fast_folder: Path) -> None:
     progress = fast_folder / "progress.json"
-    command = ("eventstate", "verify", "--json", "--url", f"sqlite:///{many}", "--resume", str(progress))
+    command = ("-c", VERIFYING, "verify", "--json", "--url", f"sqlite:///{many}", "--resume", str(progress))
+    choose = Random(7)
 
     def position() -> int:
         if not progress.exists():
@@ -105,20 +114,22 @@ def test_a_killed_verification_goes_on_where_it_was(many: Path, fast_folder: Pat
         return json.loads(progress.read_bytes())["report"]["total_streams"]
 
     seen = 0
-    kills = 0
-    while True:
+    for _ in range(4):
         process = start(*command)
-        until_beyond(seen, position, process)
-        if process.poll() is not None:
-            break
-        out = kill(process)
-        if out:  # it had just come to its end
-            break
+        assert process.stdin is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "kept\n"
+        if choose.random() < 0.5:  # on its way to the next
+            process.stdin.write("\n")
+            process.stdin.flush()
+            time.sleep(choose.uniform(0, 0.01))
+        assert kill(process) == "", "it came to its end before it was killed"
         assert position() > seen
         seen = position()
-        kills += 1
-    report = json.loads(out if process.returncode < 0 else process.communicate(timeout=SECONDS)[0])
-    assert kills >= 3
+    done = subprocess.run(
+        [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=SECONDS, check=True
+    )
+    report = json.loads(done.stdout)
     assert (report["streams"], report["sealed"], report["events"]) == (STREAMS, STREAMS, STREAMS)
     assert report["is_consistent"]
     assert not progress.exists()

@@ -36,6 +36,8 @@ FACES = (
     eventstate.JobTasks,
     eventstate.TaskReporter,
     eventstate.TaskSubscription,
+    eventstate.Worker,
+    eventstate.Orchestrator,
 )
 """Those for sync callers; each has a twin for asyncio."""
 VALUES = ("StateSnapshot", "Transition", "RecoveredState", "RecoveryReport", "StatePage", "StoreStats")
@@ -124,13 +126,9 @@ def test_the_page_has_only_what_a_machine_has() -> None:
     assert rows("Machine")[0] == signature(eventstate.Machine, "Machine")
 
 
-@pytest.mark.parametrize("name", ["Orchestrator", "Tools", "SubprocessTool", "CallableTool"])
+@pytest.mark.parametrize("name", ["Tools", "SubprocessTool", "CallableTool"])
 def test_the_page_has_the_methods_of_what_does_jobs(name: str) -> None:
     assert rows(name) == public_members(getattr(eventstate, name))
-
-
-def test_workers() -> None:
-    assert rows("Worker") == public_members(eventstate.Worker)
 
 
 def test_policies_of_tasks() -> None:

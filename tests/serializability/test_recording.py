@@ -147,7 +147,10 @@ def test_writers_killed_at_any_moment_leave_histories(tmp_path: Path) -> None:
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
-    time.sleep(0.2)
+    until = time.monotonic() + 60
+    while any(path.read_bytes().count(b"\n") < 20 for path in tmp_path.iterdir()):  # two lines a transaction
+        assert time.monotonic() < until
+        time.sleep(0.01)
     for child in children:
         os.kill(child.pid, signal.SIGKILL)
         child.communicate(timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from eventstate import ConfigurationError, StateMachinePersister, Store, open_async_store, open_store
 from eventstate.stores.memory import MemoryStore
 from eventstate.stores.sqlite.store import SqliteStore
+from eventstate.stores.url import absolute
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -57,6 +59,15 @@ def test_paths(
     (tmp_path / "x").mkdir()
     opens(url.format(cwd=tmp_path))
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()] == [file]
+
+
+@pytest.mark.parametrize("folder", ["", "/"])
+def test_names_are_made_absolute_as_pathlib_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str) -> None:
+    monkeypatch.chdir(folder or tmp_path)
+    for parts in itertools.product(["a", "..", ".", "", "b.db"], repeat=3):
+        for path in ("/".join(parts), "/".join(["", "a", *parts])):
+            if not path.startswith("//"):  # which pathlib keeps, and Linux takes for one
+                assert absolute(path) == str(Path(path).absolute())
 
 
 def test_a_relative_path_is_fixed_when_the_store_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ def check(outcome: Outcome, *, deliveries: int, sessions: int) -> None:
 
 
 @pytest.mark.serial
+@pytest.mark.timeout(300)
 @pytest.mark.backend("sqlite")
 def test_a_small_party(tmp_path: Path) -> None:
     party = Party(
@@ -35,7 +36,7 @@ def test_a_small_party(tmp_path: Path) -> None:
         kill_writers=3,
         kill_readers=0.3,
     )
-    check(party.run(entries=800, timeout=120, sessions=2), deliveries=2000, sessions=2)
+    check(party.run(entries=800, timeout=240, sessions=2), deliveries=2000, sessions=2)
 
 
 @pytest.mark.serial

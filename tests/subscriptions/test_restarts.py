@@ -19,6 +19,7 @@ from eventstate.testing.emulator import Emulator, EmulatorMissing, start_emulato
 from eventstate.testing.faults import FaultyStore
 
 SOON = 5.0
+PATIENCE = 60.0
 PER_COMMIT = 100
 STREAMS = 6
 
@@ -113,9 +114,9 @@ def restart_again_and_again(emulator: Emulator, project: str, times: int) -> lis
             with open_one() as store:
                 kept.put_back(store)
             last = StateMachinePersister(kept, governor="g").append("m-0", Event("said", state=-1), expected=ANY)
-            waits.append(listening.wait("m-0", last.version, SOON * 3))
+            waits.append(listening.wait("m-0", last.version, PATIENCE))
         final = persister.append("m-1", Event("said", state="the end"), expected=ANY)
-        listening.wait("m-1", final.version, SOON * 3)
+        listening.wait("m-1", final.version, PATIENCE)
         time.sleep(0.5)
         listening.stop()
         entries = drive(committed_entries(writing, Selection()))

@@ -98,9 +98,10 @@ def soak(url: str, folder: Path, *, events: int, kills: int, timeout: float) -> 
 
 
 @pytest.mark.serial
+@pytest.mark.timeout(300)
 @pytest.mark.backend("sqlite")
 def test_a_member_that_is_killed_is_replaced(sqlite_url: str, tmp_path: Path) -> None:
-    soak(f"{sqlite_url}?durability=off", tmp_path, events=200, kills=1, timeout=100)
+    soak(f"{sqlite_url}?durability=off", tmp_path, events=200, kills=1, timeout=200)
 
 
 @pytest.mark.serial

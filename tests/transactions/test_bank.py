@@ -203,10 +203,10 @@ def kill_bankers(folder: Path, target: int, kills: int, limit: float) -> None:
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.backend("sqlite")
 def test_bankers_that_are_killed(fast_folder: Path) -> None:
-    kill_bankers(fast_folder, target=1_500, kills=40, limit=120)
+    kill_bankers(fast_folder, target=1_500, kills=40, limit=300)
 
 
 @pytest.mark.torture

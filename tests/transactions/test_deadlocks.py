@@ -32,8 +32,8 @@ from tests.transactions import deadlock_party
 
 GOAL_SECONDS = 1.0
 """What a deadlock takes at most from its last edge on; what the figures are held against."""
-BOUND_SECONDS = 3.0
-"""What fails: the machine is small and has other things to do."""
+BOUND_SECONDS = 20.0
+"""What fails: the machine is small and has other things to do. One that is not found lasts for a minute."""
 PATIENCE = 60.0
 ROOT = Path(__file__).parents[2]
 

@@ -102,10 +102,10 @@ def switching_often() -> Iterator[None]:
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.backend("sqlite")
 def test_processes_that_are_killed(fast_folder: Path) -> None:
-    soak_processes(fast_folder, target=6_000, kills=15, limit=150)
+    soak_processes(fast_folder, target=6_000, kills=15, limit=400)
 
 
 @pytest.mark.timeout(300)

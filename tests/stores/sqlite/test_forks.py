@@ -156,9 +156,14 @@ def test_no_connection_is_open_at_the_moment_of_a_fork(sqlite_url: str) -> None:
         assert StateMachinePersister(store).save_state("doc", 2, expected=1).version == 2
 
 
-def test_a_child_forked_in_the_middle_of_a_commit_is_told_so(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_ctypes", [True, False])
+def test_a_child_forked_in_the_middle_of_a_commit_is_told_so(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, has_ctypes: bool
+) -> None:
     """Where quiet can't be had in time, the child gets a typed error instead of a file without locks."""
     monkeypatch.setattr(sharing, "FORK_PATIENCE_SECONDS", 0.05)
+    if not has_ctypes:
+        monkeypatch.setattr(sharing, "_load_ctypes", lambda: None)
     with open_store(sqlite_url) as store:
         persister = StateMachinePersister(store)
         persister.save_state("doc", 1, expected=0)

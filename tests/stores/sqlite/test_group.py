@@ -18,6 +18,7 @@ from eventstate.runtime.aio import AsyncioRuntime
 from eventstate.runtime.blocking import BlockingRuntime, drive
 from eventstate.stores.sqlite.group import MAX_GROUP, GroupCommit, Member
 
+PATIENCE = 60.0
 CHECK = (Check(Key("cursor", "g", "x"), Require.ANY),)
 
 
@@ -31,12 +32,14 @@ def committed(member: Member) -> Committed:
 
 
 class Log:
-    """A ``run`` that takes a little while and remembers what it committed."""
+    """A ``run`` that takes a little while, or until it may go on, and remembers what it committed."""
 
     def __init__(self, wait: Callable[[], float] = lambda: 0.0) -> None:
         self.groups: list[list[str]] = []
         self.running = 0
         self.upkeep = 0
+        self.begun = threading.Event()
+        self.go: threading.Event | None = None
         self._wait = wait
 
     def run(self, group: Sequence[Member]) -> None:
@@ -45,6 +48,9 @@ class Log:
         self.groups.append([member.batch.token for member in group])
         if pause := self._wait():
             time.sleep(pause)
+        if self.go is not None:
+            self.begun.set()
+            assert self.go.wait(PATIENCE)
         for member in group:
             if member.batch.token.endswith("!"):
                 member.error = StoreUnavailableError(store="log", detail=member.batch.token)
@@ -118,7 +124,7 @@ def test_sync_threads_and_loops_share_groups_and_each_gets_its_own_outcome() -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert wrong == []
     assert len(log.tokens) == len(set(log.tokens)) == 10 * 60 + 2 * 8 * 15
@@ -170,7 +176,7 @@ def test_an_interrupted_leader_resolves_its_followers(raised: type[BaseException
         calls += 1
         if calls == 1:
             begun.set()
-            go.wait(10)
+            go.wait(PATIENCE)
             for member in group:
                 member.result = committed(member)
         elif calls == 2:
@@ -190,7 +196,7 @@ def test_an_interrupted_leader_resolves_its_followers(raised: type[BaseException
 
     first = threading.Thread(target=work, args=("first",))
     first.start()
-    begun.wait(10)
+    assert begun.wait(PATIENCE)
     followers = [threading.Thread(target=work, args=(f"f{n}",)) for n in range(5)]
     for thread in followers:
         thread.start()
@@ -198,7 +204,7 @@ def test_an_interrupted_leader_resolves_its_followers(raised: type[BaseException
         time.sleep(0.001)
     go.set()
     for thread in [first, *followers]:
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert own(outcomes["first"], "first")  # type: ignore[arg-type]
     interrupted = [outcomes[f"f{n}"] for n in range(5)]
@@ -208,18 +214,21 @@ def test_an_interrupted_leader_resolves_its_followers(raised: type[BaseException
 
 
 def test_a_cancelled_task_that_waits_in_line_is_taken_back() -> None:
-    log = Log(lambda: 0.1)
+    log = Log()
+    log.go = threading.Event()
     group = GroupCommit(log.run, log.after)
 
     async def main() -> None:
         runtime = AsyncioRuntime()
         tasks = [asyncio.create_task(group.submit(batch(n), runtime)) for n in range(3)]
-        await asyncio.sleep(0.03)  # the first is under way with whoever was there
+        await asyncio.to_thread(log.begun.wait, PATIENCE)  # the first is under way with whoever was there
         late = [asyncio.create_task(group.submit(batch(f"late{n}"), runtime)) for n in range(4)]
         await asyncio.sleep(0.01)
         late[2].cancel()
         with pytest.raises(asyncio.CancelledError):
             await late[2]
+        assert log.go is not None
+        log.go.set()
         await asyncio.gather(*tasks, late[0], late[1], late[3])
         runtime.close()
 
@@ -228,17 +237,20 @@ def test_a_cancelled_task_that_waits_in_line_is_taken_back() -> None:
 
 
 def test_a_cancelled_leader_sees_its_group_through() -> None:
-    log = Log(lambda: 0.1)
+    log = Log()
+    log.go = threading.Event()
     group = GroupCommit(log.run, log.after)
 
     async def main() -> None:
         runtime = AsyncioRuntime()
         tasks = [asyncio.create_task(group.submit(batch(n), runtime)) for n in range(5)]
-        await asyncio.sleep(0.03)
+        await asyncio.to_thread(log.begun.wait, PATIENCE)
         tasks[0].cancel()
-        began = time.monotonic()
+        await asyncio.sleep(0.02)
+        assert not tasks[0].done()  # cancellation waits for the outcome
+        assert log.go is not None
+        log.go.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert time.monotonic() - began > 0.02  # cancellation waited for the outcome
         assert isinstance(results[0], asyncio.CancelledError)
         assert all(own(result, str(n)) for n, result in enumerate(results) if n > 0)  # type: ignore[arg-type]
         assert own(await group.submit(batch("after"), runtime), "after")
@@ -272,7 +284,7 @@ def test_random_cancellations_leave_nobody_waiting() -> None:
                 except asyncio.CancelledError:
                     cancelled += 1
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*(one(name) for name in range(16)))
         runtime.close()
         return done, cancelled
@@ -294,7 +306,7 @@ def test_a_sync_caller_on_the_loops_own_thread_does_not_wait_for_the_loop() -> N
         worker = threading.Thread(target=lambda: blocked.append(drive(group.submit(batch("sync"), BlockingRuntime()))))
         blocked: list[CommitResult] = []
         worker.start()
-        worker.join(10)  # the loop stands still meanwhile
+        worker.join(PATIENCE)  # the loop stands still meanwhile
         assert not worker.is_alive()
         assert own(blocked[0], "sync")
         assert own(await task, "task")
@@ -330,5 +342,5 @@ def test_whoever_holds_the_quiet_keeps_commits_from_running() -> None:
         worker.start()
         time.sleep(0.05)
         assert log.groups == []
-    worker.join(10)
+    worker.join(PATIENCE)
     assert own(outcome[0], "x")

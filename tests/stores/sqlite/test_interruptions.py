@@ -72,7 +72,7 @@ def test_a_cancelled_crowd_leaves_the_store_usable(sqlite_url: str) -> None:
                 results = await asyncio.gather(*tasks, return_exceptions=True)
                 assert all(isinstance(result, asyncio.CancelledError) for result in results[::2] if result is None)
                 assert not any(isinstance(result, BaseException) for result in results[1::2])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await persister.append("after", Event("x", state=1), expected=0)
             assert (await persister.validate_consistency()).is_consistent
 
@@ -87,7 +87,7 @@ def test_a_timeout_around_an_append_is_kept_within_reason(sqlite_url: str) -> No
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
                     await persister.append("doc", Event("x", state=1), expected=0)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30
             assert (await persister.append("doc", Event("x", state=2), expected=ANY)).version in (1, 2)
 
     asyncio.run(main())

@@ -28,7 +28,8 @@ from tests.stores.sqlite.world import commit, engine_of, get, put
 pytestmark = pytest.mark.backend("sqlite")
 
 A, B = Key(CURSOR, "g", "a"), Key(CURSOR, "g", "b")
-SOON = 5.0
+SOON = 30.0
+"""So long is waited for what comes at once where all is well."""
 
 WRITER = """
 import sys, time
@@ -99,7 +100,7 @@ def test_a_commit_of_another_process_wakes_soon(sqlite_url: str) -> None:
             assert wait(watch)
             taken.append(time.monotonic() - committed)
             assert get(store, A).body == b"%d\n" % number
-        assert statistics.median(taken) < 0.2
+        assert statistics.median(taken) < 1
 
 
 @pytest.mark.serial
@@ -117,7 +118,7 @@ def test_a_commit_of_another_process_wakes_a_task_soon(sqlite_url: str) -> None:
         return taken
 
     with OtherProcess(sqlite_url) as other:
-        assert statistics.median(asyncio.run(main())) < 0.2
+        assert statistics.median(asyncio.run(main())) < 1
 
 
 def test_forks_in_between(sqlite_url: str) -> None:
@@ -153,19 +154,23 @@ def test_a_child_closes_what_it_inherited(sqlite_url: str) -> None:
 
 
 def test_nothing_is_left_after_the_last_watch(tmp_path: Path, sqlite_url: str) -> None:
-    others = apsw.connections()
+    others = apsw.connections()  # of other tests: their threads may still be at work
+
+    def opened() -> int:
+        return sum(connection not in others for connection in apsw.connections())
+
     with open_store(sqlite_url) as store:
-        before = len(apsw.connections())
+        before = opened()
         for _ in range(3):
             with store.watch([A]), store.watch([A, B]) as second:
-                assert len(apsw.connections()) == before + 1
+                assert opened() == before + 1
                 commit(store, put("b", b"1", Require.ANY))
                 assert wait(second)
             assert ended()
-            assert len(apsw.connections()) == before
+            assert opened() == before
         watch = store.watch([A])
     assert ended()
-    assert [connection for connection in apsw.connections() if connection not in others] == []
+    assert opened() == 0
     assert wait(watch), "those who wait are told of the end"
     assert [path.name for path in tmp_path.iterdir()] == ["store.db"]
 
@@ -199,6 +204,9 @@ def test_a_file_that_can_not_be_read_is_told_once(caplog: pytest.LogCaptureFixtu
     watching = Watching(connect)
     with caplog.at_level(logging.WARNING):
         watch = watching.add([A], Runtime())  # type: ignore[arg-type]
+        deadline = time.monotonic() + SOON
+        while not caplog.messages and time.monotonic() < deadline:
+            time.sleep(0.01)
         time.sleep(0.3)
         assert len(caplog.messages) == 1
         works.set()
