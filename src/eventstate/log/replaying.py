@@ -32,6 +32,7 @@ from eventstate.core.format import (
 from eventstate.errors import (
     ConfigurationError,
     CorruptionError,
+    EncodingError,
     EventStateError,
     IllegalTransitionError,
     KeyringError,
@@ -267,6 +268,8 @@ class ReplayChecker:
         key = snapshot_key(walk.tip.owner, walk.tip.id, version)
         document = (await self._store.get([key])).documents.get(key)
         if document is None:
+            if walk.tip.base is not None and version == walk.tip.base.version:
+                raise CorruptionError(where=str(key), problem="the snapshot at its base is missing")
             return  # dropped meanwhile, as old ones are
         snapshot, plain = decode_snapshot(document)
         if walk.state is not _LOST:
@@ -275,7 +278,7 @@ class ReplayChecker:
         try:
             if walk.fold.accepts(snapshot.image.schema, key) and walk.fold.opens(plain, version):
                 walk.state = walk.fold.load(plain, snapshot.image.schema, key)
-        except (CorruptionError, SchemaError):
+        except (CorruptionError, SchemaError, KeyringError):
             walk.report.incomparable += 1
 
     def _compare(self, walk: _Walk, kept: Literal["head", "snapshot", "event"], image: Image, recorded: Any) -> None:
@@ -290,7 +293,12 @@ class ReplayChecker:
             walk.report.incomparable += 1
             return
         walk.report.compared += 1
-        changes = _changes(fold, walk.state, image.schema, recorded, where)
+        try:
+            changes = _changes(fold, walk.state, image.schema, recorded, where)
+        except EncodingError as error:  # evolve gave something that is no state
+            walk.note("fails", walk.version, str(error))
+            walk.state = _LOST
+            return
         if changes:
             walk.report.note(
                 Divergence(

@@ -14,7 +14,7 @@ from eventstate.core.fold import Fold, same_state
 from eventstate.core.format import NO_STATE, Entry, Tip, decode_head, decode_snapshot, snapshot_key
 from eventstate.core.ids import MAX_VERSION
 from eventstate.core.seals import SealedTip, problem_with
-from eventstate.errors import ConfigurationError, CorruptionError, KeyLostError, SchemaError
+from eventstate.errors import ConfigurationError, CorruptionError, EncodingError, KeyLostError, SchemaError
 from eventstate.log.ahead import NO_ENTRIES, EntriesAhead, FirstEntries
 from eventstate.log.reading import Chain, usable
 from eventstate.log.sealing.lists import SealedList
@@ -186,6 +186,9 @@ class Verifier:
             await self._check_snapshots(walk, report)
         except (CorruptionError, SchemaError, KeyLostError) as error:
             return Finding(state_id=walk.id, where=error.where, problem=error.problem)
+        except EncodingError as error:  # evolve gave something that is no state
+            where = str(Key(HEAD, self._owner, walk.id))
+            return Finding(state_id=walk.id, where=where, problem=f"it can't be replayed: {error}")
         return None
 
     async def _begin(self, walk: _Walk, report: ConsistencyReport) -> None:

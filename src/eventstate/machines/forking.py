@@ -20,7 +20,7 @@ from eventstate.core.format import FORKED, NewEvent, decode_entry
 from eventstate.core.ids import machine_of
 from eventstate.core.instants import utc_of
 from eventstate.core.pins import pin_operations, unpin_operations
-from eventstate.errors import CorruptionError, InvalidInputError
+from eventstate.errors import CorruptionError, InvalidInputError, StateNotFoundError
 from eventstate.log.commands import checked_key
 from eventstate.log.planning import Change
 from eventstate.machines.core import PersisterCore
@@ -192,8 +192,18 @@ class Forking:
     async def sections(self, state_id: str) -> list[tuple[str, int | None]]:
         """The streams that hold the whole history of a fork, oldest first, and the last version to read in each."""
         lineage = await self.lineage(state_id)
-        near = [origin for origin in lineage if origin.governor == self._core.governor]
+        near = [origin for origin in lineage if await self._is_here(origin)]
         return [*((origin.state_id, origin.version) for origin in reversed(near)), (state_id, None)]
+
+    async def _is_here(self, origin: Origin) -> bool:
+        """Whether a parent is in this governor and store: a fork can have been copied without it."""
+        if origin.governor != self._core.governor:
+            return False
+        try:
+            await self._core.tip_of(origin.state_id)
+        except StateNotFoundError:
+            return False
+        return True
 
     async def history_page(
         self, section: tuple[str, int | None], place: HistoryPlace | None

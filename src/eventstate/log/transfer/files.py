@@ -7,6 +7,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -67,7 +68,8 @@ class ExportFile:
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._raw.close()
+        with suppress(OSError):  # of what is buffered still, on a full disk; it is closed nevertheless
+            self._raw.close()
         self._part.unlink(missing_ok=True)
 
     def _write_out(self) -> None:
