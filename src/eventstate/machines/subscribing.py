@@ -17,6 +17,7 @@ from eventstate.log.following import (
     Follower,
     Place,
     check_place,
+    check_reached,
     end_of,
     follow,
     place_of,
@@ -100,7 +101,10 @@ class Subscribing:
 
     async def _start(self) -> Place:
         place = await self._asked()
-        check_place(self._store, self.selection, place)  # before anything is saved
+        # Before anything is saved:
+        check_place(self._store, self.selection, place)
+        if self.settings.start not in ("beginning", "now"):
+            await check_reached(self._store, place)
         return place
 
     async def _asked(self) -> Place:

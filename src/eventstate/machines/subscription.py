@@ -50,7 +50,7 @@ class Subscription:
 
     Raises:
         ConfigurationError: arguments that contradict each other; later, a name that was used for something else.
-        InvalidInputError, InvalidIdError: an argument that can't be used.
+        InvalidInputError, InvalidIdError: an argument that can't be used; later, a ``start`` that is not reached yet.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from eventstate.log.following.followed import Followed
 from eventstate.log.following.follower import PAGE, Follower, Reading
 from eventstate.log.following.ordered import OrderedFollower, last_position
 from eventstate.log.following.places import BEGINNING, Place, Stream, place_of
+from eventstate.log.following.reached import check_reached
 from eventstate.log.following.selection import EVERYTHING, Selection
 from eventstate.log.following.single import StreamFollower
 from eventstate.log.following.swept import SweptFollower, current_versions
@@ -23,6 +24,7 @@ __all__ = [
     "Selection",
     "Stream",
     "check_place",
+    "check_reached",
     "end_of",
     "follow",
     "place_of",

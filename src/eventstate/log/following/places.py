@@ -56,5 +56,5 @@ def place_of(text: str | int) -> Place:
         return Place(None, versions, int(members.get("hint", 0)))
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InvalidInputError(
-            f"{text!r} is no place to read from: pass one that a subscription gave, or begin at the beginning or now"
+            f"{text!r} is no place to read from: pass 'beginning', 'now', or one that a subscription gave"
         ) from None

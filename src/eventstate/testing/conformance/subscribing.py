@@ -315,6 +315,22 @@ class SubscriptionCases(PersisterSuite):
     # Where to begin
 
     @case
+    async def test_a_place_that_the_store_has_not_reached_is_refused(self) -> None:
+        """It is one from before a restore: what comes up to it would never be seen."""
+        store, persister = self.open_with()
+        await self.add(persister, "1", "a", "b")
+        ended = self.listen(persister)
+        await ended.take()
+        assert await self.listen(persister, start=ended.place).take() == []
+        beyond = Place(9) if self.is_ordered(store) else Place(None, {(GOVERNOR, "tally-1"): 3})
+        for options in ({"start": beyond}, {"start": 3, "state_id": "tally-1"}, {"start": 1, "state_id": "tally-9"}):
+            for name in (None, "saved"):
+                with raises(InvalidInputError) as caught:
+                    await self.listen(persister, name, **options).take()
+                assert "restored from an older copy" in str(caught.error)
+        assert told(await self.listen(persister, "saved").take()) == [("tally-1", 1), ("tally-1", 2)]
+
+    @case
     async def test_where_to_begin(self) -> None:
         store, persister = self.open_with()
         await self.add(persister, "1", "a")
