@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,11 @@ def test_help_lists_commands_and_exit_codes(cli: Cli) -> None:
     assert "--governor" in cli.run(["show", "--help"], 0).out
 
 
+def test_help_says_whose_jobs_are_meant(cli: Cli) -> None:
+    text = cli("watch", "--help").out
+    assert "for jobs 'jobs'" in " ".join(text.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     "arguments", [["nix"], ["show"], ["show", "a", "b"], ["list", "--limit", "x"], ["show", "--nix"]]
 )
@@ -129,15 +135,17 @@ def test_shells_complete_words(words: str, completed: str) -> None:
 
 
 def test_the_completion_of_a_shell_is_installed_in_the_users_home(tmp_path: Path) -> None:
+    # Which shell it is, it sees from the process that called it. With nothing to do afterwards bash would not stay.
+    called = f"{shlex.quote(sys.executable)} -m eventstate --install-completion; exit $?"
     ran = subprocess.run(
-        [sys.executable, "-m", "eventstate", "--install-completion", "bash"],
+        ["bash", "-c", called],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
         env={**os.environ, "HOME": str(tmp_path)},
     )
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "complete_bash" in (tmp_path / ".bash_completions" / "eventstate.sh").read_text()
 
 

@@ -291,3 +291,12 @@ def test_a_picture_is_as_high_as_it_says(sizes: list[int], height: int, unread: 
     assert "\x1b" not in text
     for section in sections:
         assert section.size >= len(section.rows)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_long_ids_and_errors_leave_the_status_to_be_read(columns: int) -> None:
+    console = Console(width=columns, height=10, file=io.StringIO())
+    ends = [("j" * 150, "completed", "01:29:34Z", "1", "ValueError: " + "漢字 " * 900)]
+    lines = console.render_lines(framed("", [Section(("last ends", "status", "at", "attempt", ""), ends)], 10))
+    assert len(lines) == HEADING + 2
+    assert "completed  01:29:34Z  1" in "".join(part.text for part in lines[-1])

@@ -36,7 +36,7 @@ Governor = Annotated[
         "--governor",
         metavar="NAME",
         rich_help_panel=_PANEL,
-        help=f"Whose machines; {DEFAULT_GOVERNOR!r} unless given.",
+        help=f"Whose machines; {DEFAULT_GOVERNOR!r} unless given, for jobs {DEFAULT_JOBS_GOVERNOR!r}.",
     ),
 ]
 Machines = Annotated[

@@ -28,8 +28,8 @@ def watch(
 ) -> None:
     """What happens to jobs, until interrupted: on a terminal a table of how things are, otherwise a line each.
 
-    The table is of all jobs, runs and orchestrations; its ends are those since --from. With an ID, --lines, --once or
-    --limit there are lines on a terminal too. With --json one object per line.
+    The table is of all jobs, runs and orchestrations; its ends are those since --from. There are lines on a terminal
+    too with an ID, --lines, --once or --limit. With --json one object per line.
     """
     from eventstate.cli.output import console
     from eventstate.cli.session import opened

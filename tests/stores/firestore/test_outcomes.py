@@ -155,7 +155,7 @@ def test_a_read_whose_answer_does_not_come_leaves_time_for_another(proxied: Clie
 def test_a_read_gives_up_at_the_timeout_and_says_how_long_it_tried(
     world: World, proxy: GrpcProxy, project_id: str
 ) -> None:
-    client = Client(world, world.open(proxy.host, project_id, timeout=0.6))
+    client = Client(world, world.open(proxy.host, project_id, timeout=3))
     proxy.inject("BatchGetDocuments", *[Refuse(code="UNAVAILABLE", details="not today")] * 200)
     started = client.store.runtime.monotonic()
     with pytest.raises(StoreUnavailableError, match=r"attempts in \d+\.\d s; last was UNAVAILABLE: not today"):

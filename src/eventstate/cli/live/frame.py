@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 HEADING: Final = 2
 """Lines of a section beside its rows: an empty one, and the names of its columns."""
 
+SHORT: Final = 12
+"""Characters of a text that is cut only when the long ones beside it are: a status, a time, a number."""
+
 _STYLES: Final = {
     "running": "cyan",
     "in_progress": "cyan",
@@ -85,9 +88,14 @@ def _drawn(section: Section, lines: int) -> list[RenderableType]:
 
     shown = section.rows[: lines if section.size <= lines else lines - 1]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in section.columns:
+    for number, column in enumerate(section.columns):
+        # Where a row is too wide for the window its long texts lose first: an error must not push the status out.
+        is_short = all(len(row[number]) <= SHORT for row in shown)
         table.add_column(
-            column, justify="right" if column in section.right else "left", no_wrap=True, overflow="ellipsis"
+            _line(column, ""),
+            justify="right" if column in section.right else "left",
+            no_wrap=is_short,
+            overflow="ellipsis",
         )
     for row in shown:
         table.add_row(*map(_cell, row))
@@ -97,9 +105,7 @@ def _drawn(section: Section, lines: int) -> list[RenderableType]:
 
 
 def _cell(text: str) -> Text:
-    from rich.text import Text
-
-    return Text(" ".join(clean(text).split()), _STYLES.get(text, ""))
+    return _line(text, _STYLES.get(text, ""))
 
 
 def _line(text: str, style: str) -> Text:
