@@ -194,3 +194,18 @@ def test_wrong_usage_is_json_too_where_json_is_asked_for(arguments: list[str]) -
     error = json.loads(ran.stderr)["error"]
     assert error["type"]
     assert error["message"]
+
+
+def test_the_paragraphs_of_help_fill_their_lines() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "eventstate", "watch", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    lines = [line.strip() for line in ran.stdout.splitlines()]
+    begin = next(number for number, line in enumerate(lines) if line.startswith("The table is of all"))
+    paragraph = lines[begin : lines.index("", begin)]
+    assert all(len(line) > 60 for line in paragraph[:-1]), paragraph

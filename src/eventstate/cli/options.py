@@ -134,7 +134,13 @@ def add_command(app: typer.Typer, name: str, function: Command) -> None:
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in (*own, *shared)]
     run.__signature__ = inspect.Signature([context, *parameters])
     run.__annotations__ = {"ctx": typer.Context, **{p.name: p.annotation for p in parameters}}
-    app.command(name, help=inspect.getdoc(function))(run)
+    app.command(name, help=_help_of(function))(run)
+
+
+def _help_of(function: Callable[..., Any]) -> str:
+    """Its docstring, a line for each paragraph: typer would keep where the lines of the source end."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def add_default(app: typer.Typer, function: Callable[[Globals], int | None]) -> None:
@@ -153,7 +159,7 @@ def add_default(app: typer.Typer, function: Callable[[Globals], int | None]) -> 
         if ctx.invoked_subcommand is None:
             raise typer.Exit(_guarded(lambda: function(settled), as_json=settled.as_json))
 
-    app.callback(invoke_without_command=True, help=inspect.getdoc(function))(run)
+    app.callback(invoke_without_command=True, help=_help_of(function))(run)
 
 
 def _guarded(call: Callable[[], int | None], *, as_json: bool) -> int:
