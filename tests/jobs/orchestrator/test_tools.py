@@ -301,6 +301,24 @@ def test_functions_are_tools() -> None:
     assert (failed.exit_code, failed.stderr) == (-2, "LookupError: no such thing")
 
 
+def test_a_function_that_only_makes_what_would_do_the_job_has_failed() -> None:
+    """A coroutine in a lambda, or a function with a ``yield`` in it: nothing of either has run."""
+    begun: list[str] = []
+
+    async def coroutine(job: JobSpec) -> None:
+        begun.append(job.job_id)
+
+    def generator(job: JobSpec, _context: ToolContext) -> Iterator[None]:
+        begun.append(job.job_id)
+        yield
+
+    for tool in (lambda job, _context: coroutine(job), generator):
+        result = CallableTool(tool).run(JobSpec("j"), ToolContext("j", timeout=60))
+        assert (result.success, result.exit_code) == (False, -2)
+        assert "of which nothing has run" in result.stderr
+    assert begun == []
+
+
 def test_functions_end_where_they_look() -> None:
     def work(_job: JobSpec, context: ToolContext) -> None:
         while True:

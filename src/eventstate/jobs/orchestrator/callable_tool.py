@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import traceback
 from collections.abc import Callable
@@ -45,7 +46,19 @@ def result_of(value: Any, seconds: float) -> JobResult:
     """The result of a job whose function has returned something."""
     if isinstance(value, JobResult):
         return value
+    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
+        return JobResult(TOOL_FAILED, duration_s=seconds, stderr=_not_run(value))
     return JobResult(0, duration_s=seconds, metadata=_kept(value))
+
+
+def _not_run(value: object) -> str:
+    """What is said of a function that only made what would have done the job; a coroutine is closed unused."""
+    if inspect.iscoroutine(value):
+        value.close()
+    return (
+        f"its function returned a {type(value).__name__}, of which nothing has run: use a function that does the job, "
+        "or pass the `async def` itself to an AsyncWorker or AsyncOrchestrator"
+    )
 
 
 def _kept(value: Any) -> dict[str, Any]:
