@@ -15,7 +15,7 @@ import pytest
 from eventstate import AppendTo, Event, SealManager, StateMachinePersister, open_store
 
 SECONDS = 60.0
-STREAMS = 500
+STREAMS = 1_000
 
 
 VERIFYING = """
