@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,12 +14,10 @@ from eventstate import (
     RetentionManager,
     RetentionPolicy,
     StateMachinePersister,
-    StreamTransfer,
     TimeTravel,
     open_store,
 )
-from eventstate.core.documents import ENTRY, PIN, Batch, Delete, Key, Put, Require
-from eventstate.core.format import snapshot_key
+from eventstate.core.documents import ENTRY, PIN, Batch, Key, Put, Require
 from eventstate.runtime.blocking import drive
 from tests.machines.world import Order, Placed, make_orders
 
@@ -64,50 +61,6 @@ def test_a_fork_holds_its_parent_until_it_is_released(tmp_path: Path) -> None:
         report = travel.replay_check()
         assert report.is_same
         assert report.compared > 0
-
-
-def test_a_fork_that_was_copied_without_its_parent_has_its_own_history() -> None:
-    with open_store("memory://") as store, open_store("memory://") as other:
-        persister = StateMachinePersister(store, machines=[ORDERS])
-        persister.append(ORDERS, "1", Placed("a"), Placed("b"), expected=0)
-        TimeTravel(store, machines=[ORDERS]).fork(ORDERS, "1", to="2", at_version=1)
-        StreamTransfer(store).copy_to(other, state_ids=["order-2"])
-        travel = TimeTravel(other, machines=[ORDERS])
-        assert [origin.state_id for origin in travel.lineage(ORDERS, "2")] == ["order-1"]
-        assert [(step.state_id, step.version) for step in travel.history(ORDERS, "2")] == [("order-2", 1)]
-
-
-@pytest.mark.parametrize("made", [object(), {1, 2}])
-def test_code_that_makes_no_state_is_reported(made: object) -> None:
-    """By each of them, for each stream, as something that fails; the others are gone on with."""
-    with open_store("memory://") as store:
-        persister = StateMachinePersister(store, machines=[ORDERS], snapshot_every=3)
-        for id in ("1", "2"):
-            for version in range(4):
-                persister.append(ORDERS, id, Placed(f"{version}"), expected=version)
-        broken: Machine[Any, Any] = Machine("order", Order(), lambda _order, _event: made, events=[Placed])
-        report = TimeTravel(store, machines=[broken]).replay_check()
-        assert {(found.state_id, found.kind) for found in report.divergences} == {
-            ("order-1", "fails"),
-            ("order-2", "fails"),
-        }
-        checked = StateMachinePersister(store, machines=[broken]).validate_consistency()
-        assert [finding.state_id for finding in checked.findings] == ["order-1", "order-2"]
-        assert all("can't be replayed" in finding.problem for finding in checked.findings)
-
-
-def test_replay_names_a_base_without_its_snapshot() -> None:
-    with open_store("memory://") as store:
-        persister = StateMachinePersister(store, machines=[ORDERS])
-        for version in range(6):
-            persister.append(ORDERS, "1", Placed(f"{version}"), expected=version)
-        RetentionManager(store, machines=[ORDERS]).prune(POLICY)
-        base = next(persister.history(ORDERS, "1")).version - 1
-        key = snapshot_key("default", "order-1", base)
-        drive(store.commit(Batch("t", [Delete(key, Require.EXISTS)])))
-        (found,) = TimeTravel(store, machines=[ORDERS]).replay_check().divergences
-        assert (found.state_id, found.kind) == ("order-1", "corrupt")
-        assert "the snapshot at its base is missing" in found.problem
 
 
 @pytest.mark.parametrize("damaged", ["order-2", "order-3"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -327,24 +325,3 @@ def test_the_name_of_an_export_survives_a_power_loss(
     monkeypatch.setattr(files, "fsync_folder", lambda folder: synced.append((folder, path.exists())))
     StreamTransfer(store).export_file(path)
     assert synced == [(tmp_path, True)]
-
-
-@pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz"])
-def test_an_export_that_may_grow_no_larger_says_so_and_leaves_nothing(tmp_path: Path, name: str) -> None:
-    """In a process of its own, whose files may grow no larger than a little."""
-    program = f"""
-import resource, signal
-from eventstate import InvalidInputError, StateMachinePersister, StreamTransfer, open_store
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = open_store("memory://")
-StateMachinePersister(store).save_state("x-1", {{"t": 1}}, expected=0)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
-try:
-    StreamTransfer(store).export_file({str(tmp_path / name)!r})
-except InvalidInputError as error:
-    print(error)
-"""
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert "can't be written: File too large" in ran.stdout
-    assert list(tmp_path.iterdir()) == []
