@@ -29,6 +29,7 @@ from eventstate import (
     JobSpec,
     LeaseLostError,
     LockTimeoutError,
+    StorageFullError,
     StoreUnavailableError,
     ToolContext,
     Tools,
@@ -111,6 +112,7 @@ class Holding:
 
     def __init__(self, *, deaf: bool = False, tidies: float = 0.0) -> None:
         self.began = asyncio.Event()
+        self.begun = 0
         self.release = asyncio.Event()
         self.cancels = 0
         self.tidied = 0
@@ -119,6 +121,7 @@ class Holding:
 
     async def run(self, _job: JobSpec, _context: ToolContext) -> JobResult:
         self.began.set()
+        self.begun += 1
         while not self.release.is_set():
             try:
                 await self.release.wait()
@@ -354,10 +357,9 @@ def test_a_tool_that_does_not_end_is_left_when_its_worker_stops(
         task = asyncio.create_task(worker.run())
 
         async def both_run() -> bool:
-            return await statuses(queue, "ab") == ["running"] * 2
+            return deaf.begun == 2 and await statuses(queue, "ab") == ["running"] * 2
 
         await until(both_run, "both run")
-        await deaf.began.wait()
         if way == "cancelled twice":
             task.cancel()
             await asyncio.sleep(0.1)
@@ -420,6 +422,87 @@ def test_a_loop_that_ends_under_its_worker_leaves_nothing_that_runs(url: str, tm
         queue = JobQueue(store)
         assert [queue.job(id).status for id in "abc"] == ["queued"] * 3
         assert [queue.job(id).losses for id in "abc"] == [0] * 3
+
+
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_function_that_does_not_end_keeps_no_loop_from_ending(
+    is_stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "UNWINDING_SECONDS", 0.05)
+    began, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def deaf(_job: JobSpec, _context: ToolContext) -> None:
+        began.set()
+        release.wait(PATIENCE)
+        ended.set()
+
+    async def main() -> None:
+        store = open_async_store("memory://")
+        queue = AsyncJobQueue(store)
+        await queue.queue_job(request("a"))
+        worker = AsyncWorker(queue, {"t": deaf})
+        task = asyncio.create_task(worker.run())
+        await asyncio.to_thread(began.wait)
+        if is_stopped:
+            worker.stop(at_once=True)
+            assert await task == 1
+            assert await statuses(queue, "a") == ["lost"]
+
+    try:
+        asyncio.run(main())
+        assert not ended.is_set()
+    finally:
+        release.set()
+
+
+def test_a_worker_that_is_cancelled_before_it_claims_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "UNWINDING_SECONDS", 4 * PATIENCE)  # longer than the scenario has
+
+    async def scenario(_: Store, queue: AsyncJobQueue) -> None:
+        worker = AsyncWorker(queue, {"t": nothing})
+        honest = worker._slots.open
+        others = asyncio.all_tasks()
+
+        def open_and_end() -> None:
+            honest()
+            for task in asyncio.all_tasks() - others:  # as a loop does that ends
+                task.cancel()
+
+        worker._slots.open = open_and_end
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(worker.run())
+
+    run_on("memory://", scenario)
+
+
+@pytest.mark.parametrize("on_lost", ["fail", "requeue"])
+def test_a_job_that_was_done_but_could_not_be_told_is_lost(url: str, on_lost: str) -> None:
+    async def scenario(store: Store, queue: AsyncJobQueue) -> None:
+        faulty = FaultyStore(store)
+
+        async def full(_: Batch) -> None:
+            raise StorageFullError(store="here", detail="on purpose")
+
+        async def fills(_job: JobSpec, _context: ToolContext) -> None:
+            faulty.before_commit = full
+
+        await queue.queue_job(request("a", on_lost=on_lost))
+        worker = AsyncWorker(AsyncJobQueue(faulty), {"t": fills})
+        honest = worker._slots.reconcile
+
+        async def reconcile() -> None:
+            if worker._slots.failure is not None:
+                faulty.before_commit = None  # room again
+            await honest()
+
+        worker._slots.reconcile = reconcile
+        with pytest.raises(StorageFullError):
+            await worker.run(until_idle=True)
+        job = await queue.job("a")
+        assert (job.status, job.losses) == ("lost" if on_lost == "fail" else "queued", 1)
+        assert await check_queue(store) == []
+
+    run_on(url, scenario)
 
 
 def test_a_worker_that_lost_its_lock_begins_anew_and_writes_nothing_for_what_it_had(url: str) -> None:

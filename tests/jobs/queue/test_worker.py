@@ -26,13 +26,14 @@ from eventstate import (
     LeaseLostError,
     LockTimeoutError,
     StateMachinePersister,
+    StorageFullError,
     StoreUnavailableError,
     SubprocessTool,
     ToolContext,
     Worker,
     open_store,
 )
-from eventstate.core.documents import Key
+from eventstate.core.documents import Batch, Key
 from eventstate.core.settlement import TokenRef
 from eventstate.jobs.queue import attempts, claiming
 from eventstate.jobs.queue import worker as workers
@@ -556,6 +557,34 @@ def test_a_claim_that_nobody_knows_of_is_given_back(store: Store, queue: JobQueu
     job = queue.job("a")
     assert (job.status, job.attempt, job.failures) == ("completed", 2, 0)
     assert queue_problems(store, is_over=True) == []
+
+
+@pytest.mark.parametrize("on_lost", ["fail", "requeue"])
+def test_a_job_that_was_done_but_could_not_be_told_is_lost(store: Store, on_lost: str) -> None:
+    faulty = FaultyStore(store)
+    queue = JobQueue(faulty)
+
+    async def full(_: Batch) -> None:
+        raise StorageFullError(store="here", detail="on purpose")
+
+    def fills(_job: JobSpec, _context: ToolContext) -> None:
+        faulty.before_commit = full
+
+    queue.queue_job(request("a", on_lost=on_lost))
+    worker = Worker(queue, {"t": fills})
+    honest = worker._slots.reconcile
+
+    def reconcile() -> None:
+        if worker._slots.failure is not None:
+            faulty.before_commit = None  # room again
+        honest()
+
+    worker._slots.reconcile = reconcile
+    with pytest.raises(StorageFullError):
+        worker.run(until_idle=True)
+    job = queue.job("a")
+    assert (job.status, job.losses) == ("lost" if on_lost == "fail" else "queued", 1)
+    assert queue_problems(store) == []
 
 
 def test_a_result_that_can_not_be_stored_is_a_failure(queue: JobQueue) -> None:

@@ -33,6 +33,8 @@ class AsyncAttempt(Attempt):
     """A claimed job while its tool runs, in asyncio."""
 
     call: ToolCall | None = None
+    is_torn = False
+    """Its loop is ending, and cancels all its tasks."""
 
     def cancel(self) -> None:
         """Tell its tool to end."""
@@ -43,6 +45,18 @@ class AsyncAttempt(Attempt):
         self.context.cancelled.set()
         if self.call is not None:
             self.call.insist()
+            self._leave()
+
+    def tear(self) -> None:
+        """Tell its tool to end, since the loop does."""
+        self.stops = self.is_torn = True
+        self.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Wait no more for what is given up, where that would keep a loop from ending."""
+        if self.call is not None and self.is_torn and self.is_given_up:
+            self.call.abandon()
 
 
 class AsyncSlots:
@@ -93,7 +107,6 @@ class AsyncSlots:
 
     def open(self) -> None:
         """Claim jobs from now on."""
-        self._is_open = True
         self._runtime.spawn(self._serve, "eventstate-claims")
 
     def close(self) -> None:
@@ -154,11 +167,14 @@ class AsyncSlots:
                 fence = Fence(core.governor, f"{layout.JOB_FENCE}{id}", running["fence"])
                 job = await self._queueing.survey.job(id)
                 claim = Claim(id, job, running["attempt"], mark, fence, running["slot"])
-                await self._telling.give_back(claim, "nobody knew of its claim")
+                # One whose tool has done its work must not be done again but as its on_lost allows.
+                was_begun = self._telling.has_untold(claim)
+                await self._telling.give_back(claim, "nobody knew of its claim", is_running=was_begun)
 
     # Claiming
 
     async def _serve(self) -> None:
+        self._is_open = True  # not before: a task that is cancelled first never ends what it has not begun
         try:
             while not self._is_closed:
                 if self._is_claiming or len(self._attempts) >= self._count:
@@ -263,12 +279,10 @@ class AsyncSlots:
         if context.is_cancelled:  # it was lost, or its worker stopped, before it had begun
             return stopped_result(False, 0.0)
 
-        def stopped() -> None:  # the loop itself is ending: it cancels all its tasks
-            attempt.stops = True
-            attempt.cancel()
-
         call = attempt.call = begin(tool, spec_of(claim.job_id, claim.job), context)
-        await call.end(stopped)
+        cancelled = await call.end(attempt.tear)
+        if cancelled is not None and attempt.is_given_up:
+            raise cancelled  # nobody knows what it will come to
         try:
             return result_of_call(call.outcome, context)
         except BaseException as error:  # noqa: BLE001 - a tool that exits ends its attempt, not its worker

@@ -76,6 +76,7 @@ class Attempting:
         self._tools = tools
         self._mutex = threading.Lock()
         self._released: list[str] = []
+        self._untold: set[tuple[str, int]] = set()
         self._hurries = False
 
     def hurry(self) -> None:
@@ -128,6 +129,10 @@ class Attempting:
         except LeaseLostError:
             self._tell_late(claim, result)
             return None
+        except BaseException:
+            with self._mutex:
+                self._untold.add((claim.job_id, claim.attempt))
+            raise
         self._let_go(moved)
         return following
 
@@ -146,6 +151,11 @@ class Attempting:
         except LeaseLostError:
             return
         self._let_go(moved)
+
+    def has_untold(self, claim: Claim) -> bool:
+        """Whether its tool has ended, and the queue could not be told."""
+        with self._mutex:
+            return (claim.job_id, claim.attempt) in self._untold
 
     def _tell_late(self, claim: Claim, result: JobResult) -> None:
         try:

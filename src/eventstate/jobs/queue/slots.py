@@ -134,7 +134,9 @@ class Slots:
                     fence = Fence(self._queueing.core.governor, f"{layout.JOB_FENCE}{id}", running["fence"])
                     job = drive(self._queueing.survey.job(id))
                     claim = Claim(id, job, running["attempt"], mark, fence, running["slot"])
-                    self._attempting.give_back(claim, "nobody knew of its claim")
+                    # One whose tool has done its work must not be done again but as its on_lost allows.
+                    was_begun = self._attempting.has_untold(claim)
+                    self._attempting.give_back(claim, "nobody knew of its claim", is_running=was_begun)
 
     # One slot
 

@@ -35,6 +35,7 @@ class Telling:
         self._queueing = queueing
         self._mutex = threading.Lock()
         self._released: list[str] = []
+        self._untold: set[tuple[str, int]] = set()
         self._hurries = False
 
     def hurry(self) -> None:
@@ -69,6 +70,10 @@ class Telling:
         except LeaseLostError:
             await self.tell_late(claim, result)
             return None
+        except BaseException:
+            with self._mutex:
+                self._untold.add((claim.job_id, claim.attempt))
+            raise
         await self._let_go(moved)
         return following
 
@@ -81,6 +86,11 @@ class Telling:
         except LeaseLostError:
             return
         await self._let_go(moved)
+
+    def has_untold(self, claim: Claim) -> bool:
+        """Whether its tool has ended, and the queue could not be told."""
+        with self._mutex:
+            return (claim.job_id, claim.attempt) in self._untold
 
     async def tell_late(self, claim: Claim, result: JobResult) -> None:
         """Leave word of a result that counts for nothing; so it is not worth more than one try."""
