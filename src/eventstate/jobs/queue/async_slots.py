@@ -13,14 +13,14 @@ from eventstate.jobs.orchestrator.async_tool import AnyTool
 from eventstate.jobs.orchestrator.callable_tool import stopped_result
 from eventstate.jobs.orchestrator.calling import ToolCall, begin, result_of_call, stop
 from eventstate.jobs.queue import layout
-from eventstate.jobs.queue.attempts import AGAIN, Attempt, grace_of, spec_of
+from eventstate.jobs.queue.attempts import Attempt, grace_of, spec_of
 from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
 from eventstate.jobs.queue.core import Doubt, id_in
 from eventstate.jobs.queue.layout import WorkerMark
 from eventstate.jobs.queue.queueing import Queueing
 from eventstate.jobs.queue.slots import COUNT_SECONDS, MAX_SLOTS, POLL_SECONDS
-from eventstate.jobs.queue.telling import Telling
+from eventstate.jobs.queue.telling import AGAIN, Telling
 from eventstate.jobs.queue.transaction import Moved
 from eventstate.jobs.runs.results import UNKNOWN_TOOL, JobResult
 from eventstate.runtime.signal import Signal

@@ -10,12 +10,11 @@ from eventstate.core.retrying import fate_of
 from eventstate.errors import ConfigurationError, EventStateError, InvalidInputError, LeaseLostError
 from eventstate.jobs.orchestrator.async_tool import AnyTool, async_tools
 from eventstate.jobs.queue.async_job_queue import AsyncJobQueue
-from eventstate.jobs.queue.attempts import AGAIN, AGAIN_SECONDS
 from eventstate.jobs.queue.free_signals import stopped_by_free_signals
 from eventstate.jobs.queue.layout import WorkerMark, worker_lock
 from eventstate.jobs.queue.queueing import Queueing
 from eventstate.jobs.queue.slots import POLL_SECONDS
-from eventstate.jobs.queue.telling import Telling
+from eventstate.jobs.queue.telling import AGAIN, AGAIN_SECONDS, Telling
 from eventstate.jobs.queue.upkeep import Settings, Upkeep
 from eventstate.jobs.queue.worker import IDLE_POLL_SECONDS, MIND_SECONDS, UNWINDING_SECONDS
 from eventstate.jobs.runs.results import TIMED_OUT, JobResult

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import orjson
 
-from eventstate.core.codec import encode
-from eventstate.core.retrying import Fate, fate_of
-from eventstate.errors import EventStateError, InvalidInputError, LeaseLostError
 from eventstate.jobs.job import Job
 from eventstate.jobs.orchestrator.callable_tool import raised_result
 from eventstate.jobs.orchestrator.tool import ToolContext, Tools
@@ -19,20 +16,15 @@ from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
 from eventstate.jobs.queue.core import Doubt
 from eventstate.jobs.queue.queueing import Queueing
-from eventstate.jobs.queue.rules import FAILED, rules_of
+from eventstate.jobs.queue.rules import rules_of
+from eventstate.jobs.queue.telling import Telling
 from eventstate.jobs.queue.transaction import Moved
 from eventstate.jobs.runs.results import UNKNOWN_TOOL, JobResult
 from eventstate.jobs.runs.specs import JobSpec
 from eventstate.runtime.blocking import drive
 
-T = TypeVar("T")
-
 OVERRUN_SECONDS: Final = 10.0
 """How much longer than its timeout, and what it takes to end by itself, a tool may take until it is given up."""
-MAX_RESULT_BYTES: Final = 256 * 1024
-AGAIN_SECONDS: Final = 0.25
-AGAIN: Final = frozenset({Fate.TRANSIENT, Fate.CONFLICT, Fate.UNKNOWN})
-
 
 Chain = Callable[[Claim, Report, Doubt], "tuple[Moved, Attempt | None] | None"]
 """Ends an attempt and begins the next one in the same commit; None where it is to be ended alone."""
@@ -72,31 +64,24 @@ class Attempting:
     """Makes attempts, and tells the queue how they ended. Used by the threads of one worker."""
 
     def __init__(self, queueing: Queueing, tools: Tools) -> None:
-        self._queueing = queueing
+        self._telling = Telling(queueing)
         self._tools = tools
-        self._mutex = threading.Lock()
-        self._released: list[str] = []
-        self._untold: set[tuple[str, int]] = set()
-        self._hurries = False
 
     def hurry(self) -> None:
-        """From now on, try only once to tell what came of attempts: the worker ends."""
-        self._hurries = True
+        """As `Telling.hurry`."""
+        self._telling.hurry()
 
     def attempt(self, claim: Claim) -> Attempt:
         """An attempt of a job that was claimed."""
         return Attempt(claim, grace_of(self._tools.get(claim.job.tool)))
 
-    def perform(self, attempt: Attempt, chain: Chain | None = None) -> Attempt | None:
+    def perform(self, attempt: Attempt, chain: Chain) -> Attempt | None:
         """Call the tool, and tell what came of it; the next attempt, where ``chain`` had begun one with that."""
-        result = self._run(attempt)
-        if not attempt.give_up():
-            self._tell_late(attempt.claim, result)
-        elif attempt.stops and not result.success:
-            self.give_back(attempt.claim, "its worker was stopped")
-        else:
-            return self.tell(attempt.claim, result, chain)
-        return None
+
+        async def driven(claim: Claim, report: Report, doubt: Doubt) -> tuple[Moved, Attempt | None] | None:
+            return chain(claim, report, doubt)
+
+        return drive(self._telling.end(attempt, self._run(attempt), driven))
 
     def _run(self, attempt: Attempt) -> JobResult:
         job = attempt.claim.job
@@ -112,95 +97,29 @@ class Attempting:
             return JobResult(-2, stderr=f"{type(error).__name__}: {error}")
         return result
 
-    def tell(self, claim: Claim, result: JobResult, chain: Chain | None = None) -> Attempt | None:
-        """End an attempt as its tool did; the next attempt, where ``chain`` has begun one with that.
-
-        An attempt that does not count any more leaves word of a late result.
-        """
-        ending, doubt = self._queueing.ending, Doubt()
-        try:
-            try:
-                report = Report(result.outcome, _summary(claim, result), result.error_message)
-                moved, following = self._chained(claim, report, doubt, chain)
-            except InvalidInputError as error:  # what it says of itself can't be stored
-                told = f"its result can't be stored: {error}"[:500]
-                moved = self._until_answered(lambda: drive(ending.report(claim, FAILED, None, told, doubt)))
-                following = None
-        except LeaseLostError:
-            self._tell_late(claim, result)
-            return None
-        except BaseException:
-            with self._mutex:
-                self._untold.add((claim.job_id, claim.attempt))
-            raise
-        self._let_go(moved)
-        return following
-
-    def _chained(self, claim: Claim, report: Report, doubt: Doubt, chain: Chain | None) -> tuple[Moved, Attempt | None]:
-        chained = chain(claim, report, doubt) if chain is not None else None
-        if chained is not None:
-            return chained
-        return self._until_answered(lambda: drive(self._queueing.ending.report(claim, *report, doubt))), None
+    def tell(self, claim: Claim, result: JobResult) -> None:
+        """As `Telling.tell`."""
+        drive(self._telling.tell(claim, result))
 
     def give_back(self, claim: Claim, reason: str, *, is_running: bool = False) -> None:
-        """Let a job wait again, or have it be lost if its tool is running still."""
-        ending = self._queueing.ending
-        doubt = Doubt()
-        try:
-            moved = self._until_answered(lambda: drive(ending.give_back(claim, reason, doubt, is_running=is_running)))
-        except LeaseLostError:
-            return
-        self._let_go(moved)
+        """As `Telling.give_back`."""
+        drive(self._telling.give_back(claim, reason, is_running=is_running))
 
     def has_untold(self, claim: Claim) -> bool:
-        """Whether its tool has ended, and the queue could not be told."""
-        with self._mutex:
-            return (claim.job_id, claim.attempt) in self._untold
-
-    def _tell_late(self, claim: Claim, result: JobResult) -> None:
-        try:
-            drive(self._queueing.ending.report_late(claim, result.outcome, _summary(claim, result)))
-        except EventStateError:  # it counts for nothing, so it is not worth more than one try
-            return
-
-    def _until_answered(self, call: Callable[[], T]) -> T:
-        """The result of a call, made again as long as the store does not answer; its lease, or its stop, ends that."""
-        while True:
-            try:
-                return call()
-            except EventStateError as error:
-                if fate_of(error) not in AGAIN or self._hurries:
-                    raise
-                drive(self._queueing.core.runtime.sleep(AGAIN_SECONDS))
-
-    def _let_go(self, moved: Moved) -> None:
-        """Have those go on that waited for a job. What fails here is found by the next sweep."""
-        if moved.release is None:
-            return
-        try:
-            drive(self._queueing.releasing.release(moved.release, forget=False))
-        except EventStateError:
-            return
-        with self._mutex:
-            self._released.append(moved.release)
-
-    # Releases that were worked off go with the next claim, so that they cost no commit of their own.
+        """As `Telling.has_untold`."""
+        return self._telling.has_untold(claim)
 
     def worked_off(self) -> list[str]:
-        """Some releases that may be removed."""
-        with self._mutex:
-            return self._released[:50]
+        """As `Telling.worked_off`."""
+        return self._telling.worked_off()
 
-    def removed(self, releases: list[str]) -> None:
-        """Note that these are gone."""
-        with self._mutex:
-            self._released = [release for release in self._released if release not in releases]
+    def removed(self, releases: Sequence[str]) -> None:
+        """As `Telling.removed`."""
+        self._telling.removed(releases)
 
     def forget_all(self) -> None:
-        """Remove them in a commit of their own, where there is nothing else to do."""
-        while releases := self.worked_off():
-            drive(self._queueing.releasing.forget(releases))
-            self.removed(releases)
+        """As `Telling.forget_all`."""
+        drive(self._telling.forget_all())
 
 
 def grace_of(tool: Any) -> float:
@@ -222,16 +141,3 @@ def spec_of(job_id: str, job: Job) -> JobSpec:
         spec.get("metadata", {}),
         job.run_id,
     )
-
-
-def _summary(claim: Claim, result: JobResult) -> dict[str, Any]:
-    """What is stored of a result.
-
-    Raises:
-        InvalidInputError: it has no exact JSON form, or is too large.
-    """
-    summary = result.summary(claim.job_id)
-    size = len(encode(summary, "$.result"))
-    if size > MAX_RESULT_BYTES:
-        raise InvalidInputError(f"it takes {size:,} bytes, the limit is {MAX_RESULT_BYTES:,}; keep it elsewhere")
-    return summary

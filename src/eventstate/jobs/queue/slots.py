@@ -12,12 +12,13 @@ from eventstate.core.leases import Fence
 from eventstate.core.retrying import fate_of
 from eventstate.errors import EventStateError, LeaseLostError
 from eventstate.jobs.queue import layout
-from eventstate.jobs.queue.attempts import AGAIN, Attempt, Attempting
+from eventstate.jobs.queue.attempts import Attempt, Attempting
 from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
 from eventstate.jobs.queue.core import Doubt, id_in
 from eventstate.jobs.queue.layout import WorkerMark
 from eventstate.jobs.queue.queueing import Queueing
+from eventstate.jobs.queue.telling import AGAIN
 from eventstate.jobs.queue.transaction import Moved
 from eventstate.runtime.blocking import drive
 from eventstate.transactions.documents import value_of

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from eventstate.core.codec import encode
-from eventstate.core.retrying import fate_of
+from eventstate.core.retrying import Fate, fate_of
 from eventstate.errors import EventStateError, InvalidInputError, LeaseLostError
-from eventstate.jobs.queue.attempts import AGAIN, AGAIN_SECONDS, MAX_RESULT_BYTES, Attempt
 from eventstate.jobs.queue.chaining import Report
 from eventstate.jobs.queue.claiming import Claim
 from eventstate.jobs.queue.core import Doubt
@@ -21,8 +20,15 @@ from eventstate.jobs.queue.rules import FAILED
 from eventstate.jobs.queue.transaction import Moved
 from eventstate.jobs.runs.results import JobResult
 
+if TYPE_CHECKING:
+    from eventstate.jobs.queue.attempts import Attempt
+
 T = TypeVar("T")
-A = TypeVar("A", bound=Attempt)
+A = TypeVar("A", bound="Attempt")
+
+MAX_RESULT_BYTES: Final = 256 * 1024
+AGAIN_SECONDS: Final = 0.25
+AGAIN: Final = frozenset({Fate.TRANSIENT, Fate.CONFLICT, Fate.UNKNOWN})
 
 Chain: TypeAlias = "Callable[[Claim, Report, Doubt], Awaitable[tuple[Moved, A | None] | None]]"
 """Ends an attempt and begins the next one in the same commit; None where it is to be ended alone."""

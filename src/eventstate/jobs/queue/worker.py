@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +11,18 @@ from typing import Any, Final
 from eventstate.core.retrying import fate_of
 from eventstate.errors import EventStateError, InvalidInputError, LeaseLostError
 from eventstate.jobs.orchestrator.tool import Tool, Tools
-from eventstate.jobs.queue.attempts import AGAIN, AGAIN_SECONDS, Attempt, Attempting
+from eventstate.jobs.queue.attempts import Attempt, Attempting
 from eventstate.jobs.queue.job_queue import JobQueue, queueing_of
-from eventstate.jobs.queue.layout import WorkerMark, check_name, worker_lock
+from eventstate.jobs.queue.layout import WorkerMark, worker_lock
 from eventstate.jobs.queue.signals import stopped_by_signals
-from eventstate.jobs.queue.slots import MAX_SLOTS, POLL_SECONDS, Slots
+from eventstate.jobs.queue.slots import POLL_SECONDS, Slots
+from eventstate.jobs.queue.telling import AGAIN, AGAIN_SECONDS
+from eventstate.jobs.queue.upkeep import Settings, Upkeep
 from eventstate.jobs.runs.results import TIMED_OUT, JobResult
 from eventstate.runtime.blocking import drive
 from eventstate.runtime.clock import unique
 from eventstate.stores.watching import Watch
-from eventstate.transactions.locks import MAX_TTL_SECONDS, DistributedLock
+from eventstate.transactions.locks import DistributedLock
 from eventstate.transactions.renewal import Kept
 
 IDLE_POLL_SECONDS: Final = 0.1
@@ -64,15 +63,10 @@ class Worker:
         ttl: float = 30.0,
         grace: float = 30.0,
     ) -> None:
-        if type(slots) is not int or not 1 <= slots <= MAX_SLOTS:
-            raise InvalidInputError(f"slots={slots!r}: pass a whole number from 1 to {MAX_SLOTS}")
-        if isinstance(queues, str) or not queues:
-            raise InvalidInputError(f"queues={queues!r}: pass the names of the queues as a list")
-        if not 0.1 <= ttl <= MAX_TTL_SECONDS or not 0 <= grace < float("inf"):
-            raise InvalidInputError(f"ttl={ttl!r}, grace={grace!r}: pass seconds, ttl from 0.1")
-        self.name = check_name("worker", name or _new_name())
+        settings = Settings.of(name, queues, slots, ttl, grace)
+        self.name = settings.name
         self._queueing = queueing_of(queue)
-        self._queues = [check_name("queue", one) for one in dict.fromkeys(queues)]
+        self._queues = settings.queues
         self._attempting = Attempting(self._queueing, Tools.of(tools))
         self._slots = Slots(self._queueing, self._attempting, self._queues, self.name, self._announce)
         self._count = slots
@@ -185,7 +179,7 @@ class Worker:
         for _ in range(self._count):
             self._slots.open()
         poll = IDLE_POLL_SECONDS if until_idle else POLL_SECONDS
-        upkeep = _Upkeep(self._ttl / 3)
+        upkeep = Upkeep(self._ttl / 3)
         with self._queueing.core.watch() as watch:
             self._watch = watch
             while not self._stopping and self._slots.failure is None:
@@ -202,7 +196,7 @@ class Worker:
                     upkeep.calls = True
                     self._slots.wake()
 
-    def _look_after(self, upkeep: _Upkeep) -> None:
+    def _look_after(self, upkeep: Upkeep) -> None:
         if self._is_lost:
             self._begin_anew()
         now = time.monotonic()
@@ -271,30 +265,3 @@ class Worker:
                 with suppress(EventStateError):
                     self._attempting.give_back(attempt.claim, "its worker was stopped", is_running=True)
                 self._slots.forget(attempt)
-
-
-class _Upkeep:
-    """When a worker has to do what besides its jobs. Times are monotonic.
-
-    Attributes:
-        calls: it has to look for jobs whose time has come.
-        minds: it has to look whether its own jobs are to end.
-    """
-
-    def __init__(self, every: float) -> None:
-        self.every = max(every, 0.05)
-        self.sweep_at = 0.0
-        self.due_at = float("inf")
-        self.mind_at = 0.0
-        self.calls = True
-        self.minds = False
-
-    def pause(self, now: float) -> float:
-        """Seconds until the next of it."""
-        due = min(self.sweep_at, self.due_at)
-        return max(0.001, min(due, self.mind_at if self.minds else due) - now)
-
-
-def _new_name() -> str:
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", platform.node())[:30] or "host"
-    return f"{host}-{os.getpid()}-{unique()[-6:]}"
